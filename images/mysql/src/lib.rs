@@ -1,0 +1,1 @@
+//! What the MySQL image runs beside mysqld: entrypoint, health check, data check, sample data.

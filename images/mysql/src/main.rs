@@ -1,0 +1,3 @@
+//! What the MySQL image runs beside mysqld: entrypoint, health check, data check, sample data.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! What the web image runs beside nginx, supervisor and the application: entrypoint and watcher.
+
+fn main() {}

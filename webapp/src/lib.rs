@@ -1,0 +1,1 @@
+//! The web application: the employees data set as pages and as JSON.
