@@ -19,6 +19,7 @@ pub struct Variable<T> {
     allowed: &'static str,
     default: Option<&'static str>,
     secret: bool,
+    file: bool,
     parse: fn(&str) -> Option<T>,
 }
 
@@ -30,7 +31,7 @@ impl<T> Variable<T> {
         parse: fn(&str) -> Option<T>,
         about: &'static str,
     ) -> Self {
-        Self { name, about, allowed, default: None, secret: false, parse }
+        Self { name, about, allowed, default: None, secret: false, file: false, parse }
     }
 
     /// The value where the variable is not set, as text that `parse` accepts.
@@ -42,6 +43,12 @@ impl<T> Variable<T> {
     /// The value is a secret: `NAME_FILE` is accepted as well, and no message repeats the value.
     pub const fn secret(mut self) -> Self {
         self.secret = true;
+        self.or_file()
+    }
+
+    /// `NAME_FILE`, the path of a file that holds the value, is accepted as well.
+    pub const fn or_file(mut self) -> Self {
+        self.file = true;
         self
     }
 
@@ -55,7 +62,7 @@ impl<T> Variable<T> {
     /// # Errors
     /// The value is empty, not allowed, not UTF-8, given twice (`NAME` and `NAME_FILE`), or its file is unreadable.
     pub fn read(&self, environment: &Environment) -> Result<Option<T>, Error> {
-        let text = match environment.raw(self.name, self.secret)? {
+        let text = match environment.raw(self.name, self.file)? {
             Some(text) => text,
             None => match self.default {
                 Some(default) => default.to_owned(),
@@ -73,7 +80,7 @@ impl<T> Variable<T> {
     /// # Errors
     /// As [`Self::read`], and [`Error::Missing`].
     pub fn require(&self, environment: &Environment) -> Result<T, Error> {
-        self.read(environment)?.ok_or(Error::Missing { name: self.name, or_file: self.secret, allowed: self.allowed })
+        self.read(environment)?.ok_or(Error::Missing { name: self.name, or_file: self.file, allowed: self.allowed })
     }
 
     /// The error for a value that parses but that a later check finds wrong.
@@ -154,7 +161,7 @@ impl<T> Described for Variable<T> {
     }
 
     fn row(&self) -> String {
-        let file = if self.secret { format!(", or `{}_FILE`", self.name) } else { String::new() };
+        let file = if self.file { format!(", or `{}_FILE`", self.name) } else { String::new() };
         let default = self.default.map_or_else(String::new, |d| format!("`{d}`"));
         format!("| `{}`{file} | {default} | {} | {} |\n", self.name, self.allowed, self.about)
     }
@@ -212,11 +219,11 @@ impl Environment {
         self.variables.contains_key(std::ffi::OsStr::new(name))
     }
 
-    /// The text of `name`, or of the file that `NAME_FILE` names where `secret` allows it.
-    fn raw(&self, name: &'static str, secret: bool) -> Result<Option<String>, Error> {
+    /// The text of `name`, or of the file that `NAME_FILE` names where `or_file` allows it.
+    fn raw(&self, name: &'static str, or_file: bool) -> Result<Option<String>, Error> {
         let get = |name: &str| self.variables.get(std::ffi::OsStr::new(name));
         let file_name = format!("{name}_FILE");
-        let file = if secret { get(&file_name) } else { None };
+        let file = if or_file { get(&file_name) } else { None };
         match (get(name), file) {
             (Some(_), Some(_)) => Err(Error::Twice { name }),
             (Some(value), None) => match value.to_str() {

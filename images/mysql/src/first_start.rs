@@ -1,0 +1,153 @@
+//! The first start on an empty volume: initialise, load, run the init folder, check, make it final.
+//!
+//! All of it happens in the data directory's own sub-folder (see [`crate::datadir`]); nothing that fails or is killed
+//! here leaves anything that could be served.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sqlx::AssertSqlSafe;
+
+use crate::Error;
+use crate::accounts::{self, identifier, init_file};
+use crate::datadir::DataDir;
+use crate::dataset::Manifest;
+use crate::sample;
+use crate::scripts::{self, Action, Runner};
+use crate::server::{self, Temporary};
+use crate::settings::{Dataset, RootPassword, Settings};
+use crate::{load, random, record, verify};
+
+/// Where users put what the first start should run.
+const INIT_FOLDER: &str = "/docker-entrypoint-initdb.d";
+
+/// The data set that was built into the image.
+const BUILT_IN: &str = "/usr/share/tandem/dataset";
+
+/// MySQL's time zone tables as SQL, made when the image was built.
+const TIME_ZONES: &str = "/usr/share/tandem/time_zones.sql";
+
+/// What the sample of `MYSQL_DATASET=small` is generated from.
+const SMALL: sample::Options = sample::Options { employees: 10_000, seed: 1 };
+
+/// Everything that a first start needs to know.
+pub struct FirstStart<'a> {
+    /// What the environment says.
+    pub settings: &'a Settings,
+    /// The data directory; it holds nothing yet.
+    pub data: &'a DataDir,
+    /// The server's option file.
+    pub defaults: &'a Path,
+    /// Server options from the command line.
+    pub arguments: &'a [String],
+    /// An empty folder for sockets and pipes that only this user can enter.
+    pub run: &'a Path,
+}
+
+impl FirstStart<'_> {
+    /// Does all of it.
+    ///
+    /// # Errors
+    /// The first step that fails. The next start begins again from nothing.
+    pub async fn run(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        let root = match accounts::root_password(self.settings, true) {
+            Some(password) => password,
+            None => random::password()?,
+        };
+        let work = self.work()?;
+        let folder = self.data.begin()?;
+
+        let mut sql = vec![init_file(&accounts::statements(self.settings, Some(&root), &random::password()?))];
+        if work.is_empty() {
+            sql.push(init_file(&accounts::first_start(self.settings)));
+        }
+        if self.settings.time_zones {
+            // Last: it changes the current database.
+            let statements = std::fs::read_to_string(TIME_ZONES).map_err(|e| Error::io(TIME_ZONES, e))?;
+            sql.push(format!("USE mysql;\n{statements}"));
+        }
+        tracing::info!("first start: initialising the data directory");
+        server::initialize(self.defaults, &folder, sql.concat(), self.arguments).await?;
+
+        if !work.is_empty() {
+            let server = Temporary::start(self.defaults, &folder, self.run, root.clone(), self.arguments).await?;
+            self.fill(&server, &root, work).await?;
+            server.shutdown().await?;
+        }
+        if self.settings.root_password == RootPassword::Random {
+            // Once, and before the data directory is final: a kill in between makes a new one.
+            println!("GENERATED ROOT PASSWORD: {root}");
+        }
+        self.data.commit()?;
+        tracing::info!(seconds = began.elapsed().as_secs_f32(), "first start: done");
+        Ok(())
+    }
+
+    /// The init folder's entries, and the built-in data set before them where it is wanted.
+    fn work(&self) -> Result<Vec<(PathBuf, Action)>, Error> {
+        let mut work = scripts::plan(Path::new(INIT_FOLDER))?;
+        for (path, _) in work.iter().filter(|(_, action)| *action == Action::Ignore) {
+            tracing::warn!("{}: ignored, neither .sh nor .sql nor a data set", path.display());
+        }
+        work.retain(|(_, action)| *action != Action::Ignore);
+        let brought = work.iter().find(|(_, action)| *action == Action::Dataset);
+        match (self.settings.dataset, brought) {
+            (Dataset::None, _) => {}
+            (_, Some((path, _))) => tracing::info!("{} takes the place of the built-in data set", path.display()),
+            (Dataset::Full, None) => work.insert(0, (BUILT_IN.into(), Action::Dataset)),
+            (Dataset::Small, None) => work.insert(0, (self.run.join("small"), Action::Dataset)),
+        }
+        Ok(work)
+    }
+
+    async fn fill(&self, server: &Temporary, root: &str, work: Vec<(PathBuf, Action)>) -> Result<(), Error> {
+        let mut connection = server.connect().await?;
+        let mut run = async |doing: &str, sql: String| {
+            let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
+            done.map_err(Error::sql(doing)).map(|_| ())
+        };
+        run("switching the redo log off", "ALTER INSTANCE DISABLE INNODB REDO_LOG".to_owned()).await?;
+        let runner = Runner::new(self.settings, server.socket(), self.run, root)?;
+        for (path, action) in &work {
+            tracing::info!("first start: {}", path.display());
+            if *action == Action::Dataset {
+                let database = self.settings.dataset_database();
+                run("creating the database", format!("CREATE DATABASE IF NOT EXISTS {}", identifier(database))).await?;
+                self.dataset(server, &runner, path).await?;
+            } else {
+                runner.run(path, action).await?;
+            }
+        }
+        run("switching the redo log on", "ALTER INSTANCE ENABLE INNODB REDO_LOG".to_owned()).await?;
+        for statement in accounts::first_start(self.settings) {
+            run("letting root's password expire", statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads one data set, checks it, and writes down which one it is.
+    async fn dataset(&self, server: &Temporary, runner: &Runner<'_>, folder: &Path) -> Result<(), Error> {
+        let began = Instant::now();
+        if !folder.exists() {
+            let (folder, options) = (folder.to_owned(), SMALL);
+            let written = tokio::task::spawn_blocking(move || sample::write(&folder, &options)).await;
+            written
+                .map_err(|e| e.to_string())
+                .and_then(|made| made.map_err(|e| e.to_string()))
+                .map_err(|how| Error::Program { program: "generating the sample".to_owned(), how })?;
+        }
+        let database = self.settings.dataset_database();
+        let manifest: Manifest = load::load(server, runner, folder, database, self.run).await?;
+        let loaded = began.elapsed().as_secs_f32();
+        verify::all(vec![server.connect().await?, server.connect().await?], database, &manifest).await?;
+        record::write(&mut server.connect().await?, database, &manifest).await?;
+        tracing::info!(
+            loaded_seconds = loaded,
+            checked_seconds = began.elapsed().as_secs_f32() - loaded,
+            "data set loaded and checked: {}",
+            manifest.description
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! Passwords that nobody chose.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::Error;
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// A password of 32 characters, 192 bits of the kernel's randomness.
+///
+/// # Errors
+/// The kernel has none to give.
+pub fn password() -> Result<String, Error> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|e| Error::io("/dev/urandom", e.into()))?;
+    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+}
+
+/// Writes a random password into `file`, unless the file exists: readable by its owner and its group.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn password_file(file: &Path) -> Result<(), Error> {
+    if file.exists() {
+        return Ok(());
+    }
+    let password = password()?;
+    // Complete or not there at all, whatever happens in between.
+    let part = file.with_extension("part");
+    let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&part);
+    written
+        .and_then(|mut f| f.write_all(password.as_bytes()).and_then(|()| f.sync_all()))
+        .and_then(|()| fs::rename(&part, file))
+        .map_err(|e| Error::io(file, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_differ() {
+        let (one, other) = (password().unwrap(), password().unwrap());
+        assert_eq!(one.len(), 32);
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn a_password_file_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("root");
+        password_file(&file).unwrap();
+        let first = fs::read_to_string(&file).unwrap();
+        password_file(&file).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), first);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
