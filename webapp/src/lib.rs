@@ -1,1 +1,23 @@
 //! The web application: the employees data set as pages and as JSON.
+//!
+//! One request's way: [`server`] accepts it, `envelope` gives it an id and times it, [`router`] finds its handler in
+//! `routes`, the handler checks what came from outside ([`search`], [`cursor`]), asks [`db`] (and [`catalog`], which
+//! keeps what is dear to count), and a template in [`views`] writes the page; an [`error`] becomes a page or
+//! problem+json on the way out. [`config`] and [`migrations`] stand beside it, for `main`.
+
+pub mod app;
+pub mod catalog;
+pub mod config;
+pub mod cursor;
+pub mod db;
+mod envelope;
+pub mod error;
+pub mod hash;
+pub mod metrics;
+pub mod migrations;
+pub mod router;
+mod routes;
+pub mod search;
+pub mod server;
+pub mod telemetry;
+pub mod views;

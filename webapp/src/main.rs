@@ -1,3 +1,71 @@
-//! The web application: the employees data set as pages and as JSON.
+//! The command line: `webapp serve` and `webapp migrate`. All configuration comes from the environment.
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tandem_environment::Environment;
+use tandem_webapp::config::Config;
+use tandem_webapp::migrations::{self, Outcome};
+use tandem_webapp::{server, telemetry};
+
+/// How long `webapp migrate` waits for another process that migrates the same database.
+const MIGRATE_PATIENCE: Duration = Duration::from_secs(60);
+/// Threads for name look-ups, the only blocking work. The default of 512 would let a resolver that hangs cost memory.
+const BLOCKING_THREADS: usize = 4;
+
+/// The employees data set as pages and as JSON.
+#[derive(Parser)]
+#[command(name = "webapp", version, after_help = "All configuration comes from environment variables.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve pages until SIGTERM
+    Serve,
+    /// Add the indexes that the pages need to the database
+    Migrate,
+}
+
+fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("webapp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let config = Config::read(&Environment::from_process())?;
+    // One thread: pages are cheap next to the queries that they wait for, and each further thread costs memory.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let result = match command {
+        Command::Serve => {
+            telemetry::start(config.log_level, config.log_format);
+            runtime.block_on(server::serve(config)).map_err(Into::into)
+        }
+        Command::Migrate => runtime.block_on(migrate(&config)),
+    };
+    // A name look-up that hangs must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn migrate(config: &Config) -> anyhow::Result<()> {
+    for step in migrations::run(&config.database, MIGRATE_PATIENCE).await? {
+        let what = match step.outcome {
+            Outcome::Created(took) => format!("created in {:.1} s", took.as_secs_f64()),
+            Outcome::Found => "was there, recorded".to_owned(),
+            Outcome::Recorded => "applied before".to_owned(),
+        };
+        println!("migration {}: index {} on {}: {what}", step.version, step.index, step.table);
+    }
+    Ok(())
+}

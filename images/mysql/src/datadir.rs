@@ -8,6 +8,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -72,7 +73,6 @@ impl DataDir {
             tracing::warn!("the last first start was interrupted: starting over");
             fs::remove_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
         }
-        // Whoever runs the next start, with any uid but in group 0, can go on with it.
         fs::create_dir(&folder).map_err(|e| self.unwritable(e))?;
         Ok(folder)
     }
@@ -83,6 +83,7 @@ impl DataDir {
     /// The files could not be forced to the disk, or not moved.
     pub fn commit(&self) -> Result<(), Error> {
         let folder = self.first_start();
+        share(&folder).map_err(|e| Error::io(&folder, e))?;
         let on = |path: &Path| File::open(path).map_err(|e| Error::io(path, e));
         // The server ran without a single fsync: one for the whole file system makes up for all of them.
         nix::unistd::syncfs(on(&folder)?).map_err(|e| Error::io(&folder, e.into()))?;
@@ -139,6 +140,22 @@ impl DataDir {
         let listed = fs::read_dir(folder).and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect());
         listed.map_err(|e| Error::io(folder, e))
     }
+}
+
+/// Gives the group what the owner may do, for keys too: the next start may have any uid in group 0.
+fn share(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode | (mode & 0o700) >> 3))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            share(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// A server's version.

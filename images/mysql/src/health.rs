@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection};
+use sqlx::ConnectOptions;
 
 use crate::Error;
 use crate::server::login;
@@ -45,8 +45,7 @@ pub async fn check(password_file: &Path) -> Result<(), Error> {
     })?;
     let ask = async {
         let mut connection = login(SOCKET, HEALTH_USER, &password).connect().await?;
-        sqlx::raw_sql("SELECT 1").execute(&mut connection).await?;
-        connection.close().await
+        sqlx::raw_sql("SELECT 1").execute(&mut connection).await.map(|_| ())
     };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(answer) => answer.map_err(Error::sql("the server does not answer")),

@@ -1,0 +1,1 @@
+ALTER TABLE employees ADD INDEX tandem_hire_date (hire_date), ALGORITHM=INPLACE, LOCK=NONE

@@ -1,0 +1,1 @@
+ALTER TABLE titles ADD INDEX tandem_title (title, to_date), ALGORITHM=INPLACE, LOCK=NONE

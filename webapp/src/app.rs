@@ -1,0 +1,59 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::{self, Cache, Catalog};
+use crate::db::{self, Database};
+use crate::metrics::Metrics;
+use crate::views::{Knowledge, Site};
+
+/// The application's state: made once, by `serve`.
+pub struct App {
+    /// The database.
+    pub db: Arc<Database>,
+    /// What is kept of it.
+    pub cache: Arc<Cache>,
+    /// Counters and times.
+    pub metrics: Metrics,
+    /// This replica's name.
+    pub served_by: String,
+    /// Whether `/readyz` waits for the migrations even if none has been started yet.
+    pub migrates: bool,
+}
+
+impl App {
+    /// An application on a database that need not answer yet.
+    pub fn new(db: Database, served_by: String, migrates: bool) -> Self {
+        Self { db: Arc::new(db), cache: Arc::default(), metrics: Metrics::default(), served_by, migrates }
+    }
+
+    /// The kept facts about the data set, for a handler that asks the database for something else as well.
+    ///
+    /// # Errors
+    /// See [`db::Error`].
+    pub async fn catalog(&self) -> Result<Arc<Catalog>, db::Error> {
+        self.cache.get(&self.db, catalog::RECHECK).await
+    }
+
+    /// The same for a handler that asks for nothing else: it must not answer as if a database that is away were there.
+    ///
+    /// # Errors
+    /// See [`db::Error`].
+    pub async fn live_catalog(&self) -> Result<Arc<Catalog>, db::Error> {
+        self.cache.get(&self.db, Duration::ZERO).await
+    }
+
+    /// The footer of a page that was made from `catalog`.
+    pub fn site(&self, catalog: Option<&Catalog>) -> Site {
+        Site {
+            served_by: self.served_by.clone(),
+            database: self.db.address().to_owned(),
+            dataset: match catalog {
+                None => Knowledge::Unknown,
+                Some(Catalog { dataset: None, .. }) => Knowledge::Undescribed,
+                Some(Catalog { dataset: Some(dataset), .. }) => Knowledge::Described(dataset.clone()),
+            },
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The database: one pool of read-only connections, opened when they are first needed, and below it one module per
+//! noun that holds all SQL about it.
+//!
+//! Handlers call `db::noun::function(&Database, …)`; the function hands its query to [`Database::read`], which adds
+//! what every query needs: a time limit, one retry where a pooled connection turned out to be dead, and an [`Error`]
+//! that tells "the database is away" from "we made a mistake".
+
+pub mod dataset;
+pub mod departments;
+pub mod employees;
+pub mod overview;
+pub mod schema;
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
+use sqlx::{Connection, Executor};
+
+use crate::config::DatabaseConfig;
+
+/// How long a pooled connection may take to answer a ping before it counts as dead. Well below the shortest connect
+/// timeout, so that a request which meets a connection to a vanished host still has time to open a new one.
+const PING_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Statements that are kept prepared on each connection: enough for every fixed query and the common searches.
+const PREPARED_STATEMENTS: usize = 50;
+
+/// How many reasons of one outage are logged: some of them hold numbers that differ each time.
+const MAX_REASONS: usize = 8;
+
+/// Why a query gave no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, or the server refuses to serve.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    /// The server answers, but a table of the data set is not there (yet).
+    #[error("the data set is not loaded: {0}")]
+    NotLoaded(String),
+    /// The query ran into its time limit.
+    #[error("the query took longer than it may: {0}")]
+    TooSlow(String),
+    /// Anything else: a mistake of ours, or data of a different shape.
+    #[error("the query failed: {0}")]
+    Failed(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let text = error.to_string();
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(text),
+            sqlx::Error::Database(_) => match server_code(&error) {
+                // Too many connections, access denied, no such database, shutting down, host blocked or not allowed,
+                // resource limits of the user, killed, offline mode, interrupted.
+                1040 | 1044 | 1045 | 1049 | 1053 | 1129 | 1130 | 1203 | 1226 | 1317 | 1927 | 3032 | 3169 => {
+                    Self::Unavailable(text)
+                }
+                1146 => Self::NotLoaded(text),
+                1205 | 3024 => Self::TooSlow(text),
+                _ => Self::Failed(text),
+            },
+            _ => Self::Failed(text),
+        }
+    }
+}
+
+/// The server's number of the error; 0 where it did not come from the server.
+fn server_code(error: &sqlx::Error) -> u16 {
+    error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
+        .map_or(0, sqlx::mysql::MySqlDatabaseError::number)
+}
+
+/// Whether the connection died under the query, so that trying once more on another one makes sense: an I/O error,
+/// a server that is shutting down, a session that was killed.
+fn connection_died(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) || matches!(server_code(error), 1053 | 1927 | 3169)
+}
+
+/// The pool that all pages are read through.
+pub struct Database {
+    pool: MySqlPool,
+    address: String,
+    query_timeout: Duration,
+    /// Why queries have found the database away since it last answered; empty while it answers. Each reason is logged
+    /// once: a database that is away for a minute under load makes a few lines, not a hundred thousand.
+    outage: Mutex<Vec<String>>,
+}
+
+impl Database {
+    /// A pool that has no connection yet. Must be called inside of a Tokio runtime.
+    pub fn new(config: &DatabaseConfig) -> Self {
+        let session: Cow<'static, str> = format!(
+            "SET SESSION max_execution_time = {}, SESSION transaction_read_only = ON",
+            config.query_timeout.as_millis()
+        )
+        .into();
+        let pool = MySqlPoolOptions::new()
+            .max_connections(config.pool_size)
+            .acquire_timeout(config.connect_timeout)
+            .max_lifetime(config.max_lifetime)
+            .test_before_acquire(false)
+            .before_acquire(|connection, _| Box::pin(ping(connection)))
+            .after_connect(move |connection, _| {
+                let session = session.clone();
+                Box::pin(async move {
+                    connection.execute(sqlx::AssertSqlSafe(session.as_ref())).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(config.reads.clone().statement_cache_capacity(PREPARED_STATEMENTS));
+        Self { pool, address: address(&config.reads), query_timeout: config.query_timeout, outage: Mutex::default() }
+    }
+
+    /// `host:port/name`, as the footer shows it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How many connections are open, and how many of them are idle.
+    pub fn connections(&self) -> (u32, usize) {
+        (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// Closes every connection, after the queries that still run on them.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Runs one read-only query. It may be called twice: every query here is idempotent.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn read<'a, T, F, Fut>(&'a self, query: F) -> Result<T, Error>
+    where
+        F: Fn(&'a MySqlPool) -> Fut,
+        Fut: Future<Output = sqlx::Result<T>>,
+    {
+        let limited = async || match tokio::time::timeout(self.query_timeout, query(&self.pool)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err((connection_died(&error), Error::from(error))),
+            Err(_) => Err((false, Error::TooSlow(format!("no answer within {:?}", self.query_timeout)))),
+        };
+        let result = match limited().await {
+            Err((true, _)) => limited().await,
+            result => result,
+        }
+        .map_err(|(_, error)| error);
+        self.note(result.as_ref().err());
+        result
+    }
+
+    /// Logs when the database goes away, and why, and when it comes back.
+    fn note(&self, error: Option<&Error>) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(Error::Unavailable(reason)) => {
+                if outage.len() < MAX_REASONS && !outage.contains(reason) {
+                    tracing::error!(database = self.address, reason, "the database is not available");
+                    outage.push(reason.clone());
+                }
+            }
+            Some(_) => {}
+            None if outage.is_empty() => {}
+            None => {
+                tracing::info!(database = self.address, "the database is available again");
+                outage.clear();
+            }
+        }
+    }
+}
+
+/// `Err` where the connection is dead, which makes the pool drop it without ceremony and open another one.
+async fn ping(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// `host:port/name` of connection options: nothing secret.
+pub(crate) fn address(options: &MySqlConnectOptions) -> String {
+    let host = options.get_host();
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    format!("{host}:{}/{}", options.get_port(), options.get_database().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("mysql://a:b@db/x", "db:3306/x")]
+    #[case("mysql://a:b@[::1]:3307/x", "[::1]:3307/x")]
+    fn the_address_has_no_secret(#[case] url: &str, #[case] shown: &str) {
+        assert_eq!(address(&url.parse().unwrap()), shown);
+    }
+
+    #[test]
+    fn a_refused_connection_is_an_outage_and_a_wrong_row_is_not() {
+        let refused = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
+        assert!(connection_died(&refused));
+        assert!(matches!(Error::from(refused), Error::Unavailable(_)));
+        assert!(matches!(Error::from(sqlx::Error::RowNotFound), Error::Failed(_)));
+    }
+}

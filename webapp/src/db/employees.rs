@@ -1,0 +1,461 @@
+//! Employees: the challenge's answer, the searchable list, and one person's history.
+
+use chrono::NaiveDate;
+use serde::Serialize;
+use sqlx::{MySql, QueryBuilder};
+
+use super::{Database, Error};
+use crate::cursor::{Cursor, Direction, Key};
+use crate::search::{Filter, Gender, Name, Order, Search, Sort, Status};
+
+/// One employee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Employee {
+    /// The employee's number.
+    pub emp_no: i32,
+    /// Birth date.
+    pub birth_date: NaiveDate,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// `M` or `F`.
+    pub gender: String,
+    /// Hire date.
+    pub hire_date: NaiveDate,
+}
+
+/// A salary and when it was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Salary {
+    /// The salary.
+    pub salary: i32,
+    /// Since when.
+    pub from_date: NaiveDate,
+    /// Until when; `None` is still.
+    pub to_date: Option<NaiveDate>,
+}
+
+/// A title and when it was held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Title {
+    /// The title.
+    pub title: String,
+    /// Since when.
+    pub from_date: NaiveDate,
+    /// Until when; `None` is still.
+    pub to_date: Option<NaiveDate>,
+}
+
+/// A department and when the employee was in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Assignment {
+    /// The department's number.
+    pub dept_no: String,
+    /// Its name.
+    pub dept_name: String,
+    /// Since when.
+    pub from_date: NaiveDate,
+    /// Until when; `None` is still.
+    pub to_date: Option<NaiveDate>,
+    /// As its manager.
+    pub manager: bool,
+}
+
+/// What somebody has earned, been and done, the newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Career {
+    /// Departments.
+    pub departments: Vec<Assignment>,
+    /// Titles.
+    pub titles: Vec<Title>,
+    /// Salaries.
+    pub salaries: Vec<Salary>,
+}
+
+/// A page of the list and the way to its neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The rows, in the list's order.
+    pub employees: Vec<Employee>,
+    /// The page in front, if there is one.
+    pub previous: Option<Cursor>,
+    /// The page behind, if there is one.
+    pub next: Option<Cursor>,
+}
+
+/// The challenge: male employees born on 1965-02-01 and hired after 1990-01-01, ordered by full name.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn show(db: &Database) -> Result<Vec<Employee>, Error> {
+    db.read(|pool| {
+        sqlx::query_as(
+            "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees \
+             WHERE gender = 'M' AND birth_date = DATE'1965-02-01' AND hire_date > DATE'1990-01-01' \
+             ORDER BY first_name, last_name, emp_no",
+        )
+        .fetch_all(pool)
+    })
+    .await
+}
+
+/// The employee of that number.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn find(db: &Database, emp_no: u32) -> Result<Option<Employee>, Error> {
+    db.read(|pool| {
+        sqlx::query_as(
+            "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees WHERE emp_no = ?",
+        )
+        .bind(emp_no)
+        .fetch_optional(pool)
+    })
+    .await
+}
+
+/// The history of the employee of that number; empty where there is none.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn career(db: &Database, emp_no: u32) -> Result<Career, Error> {
+    let departments = db
+        .read(|pool| {
+            sqlx::query_as(
+                "SELECT w.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, \
+                        w.manager = 1 AS manager \
+                 FROM (SELECT dept_no, from_date, to_date, 0 AS manager FROM dept_emp WHERE emp_no = ? UNION ALL \
+                       SELECT dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no = ?) w \
+                 JOIN departments d USING (dept_no) \
+                 ORDER BY w.from_date DESC, w.manager DESC, w.dept_no",
+            )
+            .bind(emp_no)
+            .bind(emp_no)
+            .fetch_all(pool)
+        })
+        .await?;
+    let titles = db
+        .read(|pool| {
+            sqlx::query_as(
+                "SELECT title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles \
+                 WHERE emp_no = ? ORDER BY from_date DESC, title",
+            )
+            .bind(emp_no)
+            .fetch_all(pool)
+        })
+        .await?;
+    let salaries = db
+        .read(|pool| {
+            sqlx::query_as(
+                "SELECT salary, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM salaries \
+                 WHERE emp_no = ? ORDER BY from_date DESC",
+            )
+            .bind(emp_no)
+            .fetch_all(pool)
+        })
+        .await?;
+    Ok(Career { departments, titles, salaries })
+}
+
+/// One page of the list that `search` describes.
+///
+/// Filters on other tables (department, title, status) are where MySQL's own choice of a plan goes wrong: it counts on
+/// reading all employees of a title and sorting them, where walking along the order and looking each one up finds a
+/// page after a few dozen. But walking takes a second where only few match. So the first thousand rows of the order
+/// are walked; where they do not fill the page, matches are rare, and are best collected and sorted.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn list(db: &Database, search: &Search) -> Result<Page, Error> {
+    let Filter { department, title, status, .. } = &search.filter;
+    if department.is_none() && title.is_none() && status.is_none() {
+        return Ok(page(search, rows(db, search, Plan::Any).await?));
+    }
+    let mut found = rows(db, search, Plan::Window).await?;
+    if found.len() <= search.limit.0 as usize {
+        found = rows(db, search, Plan::Collect).await?;
+    }
+    Ok(page(search, found))
+}
+
+/// How many rows of the order are walked for a page: a few milliseconds.
+const WINDOW: u32 = 1000;
+
+/// How the rows of a page are found. All plans give the same rows, except that [`Plan::Window`] may stop early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// As MySQL thinks best.
+    Any,
+    /// Along the order, no further than [`WINDOW`] rows.
+    Window,
+    /// Filter first, then sort.
+    Collect,
+}
+
+async fn rows(db: &Database, search: &Search, plan: Plan) -> Result<Vec<Employee>, Error> {
+    db.read(|pool| async move { page_query(search, plan).build_query_as::<Employee>().fetch_all(pool).await }).await
+}
+
+/// Cuts the one row too many that [`page_query`] asks for, and finds the neighbours.
+fn page(search: &Search, mut employees: Vec<Employee>) -> Page {
+    let limit = search.limit.0 as usize;
+    let more = employees.len() > limit;
+    employees.truncate(limit);
+    let direction = search.cursor.as_ref().map(|cursor| cursor.direction);
+    // Where a cursor led here, the row that it was made from lies on the other side.
+    let (before, after) = match direction {
+        None => (false, more),
+        Some(Direction::Next) => (true, more),
+        Some(Direction::Previous) => {
+            employees.reverse();
+            (more, true)
+        }
+    };
+    let cursor = |row: Option<&Employee>, direction| row.map(|row| Cursor { direction, key: key(row, search.sort) });
+    Page {
+        previous: if before { cursor(employees.first(), Direction::Previous) } else { None },
+        next: if after { cursor(employees.last(), Direction::Next) } else { None },
+        employees,
+    }
+}
+
+fn key(row: &Employee, sort: Sort) -> Key {
+    match sort {
+        Sort::EmpNo => Key::EmpNo(row.emp_no),
+        Sort::Name => Key::Name(row.first_name.clone(), row.last_name.clone(), row.emp_no),
+        Sort::BirthDate => Key::BirthDate(row.birth_date, row.emp_no),
+        Sort::HireDate => Key::HireDate(row.hire_date, row.emp_no),
+    }
+}
+
+/// The statement for one page and one row more. Values are bound; what is put together are constants of this file.
+fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
+    let backwards = search.cursor.as_ref().is_some_and(|cursor| cursor.direction == Direction::Previous);
+    let ascending = (search.order == Order::Ascending) != backwards;
+    let order = order_by(search.sort, ascending);
+    // Hints name indexes that the migrations make; MySQL ignores them where there is no such index.
+    let mut query = QueryBuilder::new(match plan {
+        Plan::Any | Plan::Window => "SELECT ",
+        Plan::Collect => "SELECT /*+ NO_ORDER_INDEX(e) */ ",
+    });
+    query.push("e.emp_no, e.birth_date, e.first_name, e.last_name, e.gender, e.hire_date FROM ");
+    if plan == Plan::Window {
+        query.push(match search.sort {
+            Sort::EmpNo => "(SELECT /*+ ORDER_INDEX(e PRIMARY) */",
+            Sort::Name => "(SELECT /*+ ORDER_INDEX(e tandem_name) */",
+            Sort::BirthDate => "(SELECT /*+ ORDER_INDEX(e tandem_birth_date) */",
+            Sort::HireDate => "(SELECT /*+ ORDER_INDEX(e tandem_hire_date) */",
+        });
+        query.push(
+            " e.emp_no, e.birth_date, e.first_name, e.last_name, e.gender, e.hire_date FROM employees e WHERE TRUE",
+        );
+        match search.sort {
+            Sort::EmpNo | Sort::Name => {}
+            Sort::BirthDate => push_births(&mut query, &search.filter),
+            Sort::HireDate => push_hires(&mut query, &search.filter),
+        }
+        push_position(&mut query, search.cursor.as_ref(), ascending);
+        query.push(order).push(" LIMIT ").push_bind(WINDOW).push(") e WHERE TRUE");
+        push_filter(&mut query, &search.filter);
+    } else {
+        query.push("employees e WHERE TRUE");
+        push_filter(&mut query, &search.filter);
+        push_position(&mut query, search.cursor.as_ref(), ascending);
+    }
+    query.push(order).push(" LIMIT ").push_bind(search.limit.0 + 1);
+    query
+}
+
+fn order_by(sort: Sort, ascending: bool) -> &'static str {
+    match (sort, ascending) {
+        (Sort::EmpNo, true) => " ORDER BY e.emp_no",
+        (Sort::EmpNo, false) => " ORDER BY e.emp_no DESC",
+        (Sort::Name, true) => " ORDER BY e.first_name, e.last_name, e.emp_no",
+        (Sort::Name, false) => " ORDER BY e.first_name DESC, e.last_name DESC, e.emp_no DESC",
+        (Sort::BirthDate, true) => " ORDER BY e.birth_date, e.emp_no",
+        (Sort::BirthDate, false) => " ORDER BY e.birth_date DESC, e.emp_no DESC",
+        (Sort::HireDate, true) => " ORDER BY e.hire_date, e.emp_no",
+        (Sort::HireDate, false) => " ORDER BY e.hire_date DESC, e.emp_no DESC",
+    }
+}
+
+/// Rows behind the cursor's key. Written out, since MySQL finds no index range in `(a, b) > (?, ?)`.
+fn push_position(query: &mut QueryBuilder<MySql>, cursor: Option<&Cursor>, ascending: bool) {
+    let Some(Cursor { key, .. }) = cursor else { return };
+    let than = if ascending { " > " } else { " < " };
+    match key {
+        Key::EmpNo(emp_no) => {
+            query.push(" AND e.emp_no").push(than).push_bind(*emp_no);
+        }
+        Key::Name(first, last, emp_no) => {
+            query.push(" AND (e.first_name").push(than).push_bind(first.clone());
+            query.push(" OR (e.first_name = ").push_bind(first.clone());
+            query.push(" AND (e.last_name").push(than).push_bind(last.clone());
+            query.push(" OR (e.last_name = ").push_bind(last.clone());
+            query.push(" AND e.emp_no").push(than).push_bind(*emp_no).push("))))");
+        }
+        Key::BirthDate(date, emp_no) => {
+            query.push(" AND (e.birth_date").push(than).push_bind(*date);
+            query.push(" OR (e.birth_date = ").push_bind(*date);
+            query.push(" AND e.emp_no").push(than).push_bind(*emp_no).push("))");
+        }
+        Key::HireDate(date, emp_no) => {
+            query.push(" AND (e.hire_date").push(than).push_bind(*date);
+            query.push(" OR (e.hire_date = ").push_bind(*date);
+            query.push(" AND e.emp_no").push(than).push_bind(*emp_no).push("))");
+        }
+    }
+}
+
+fn push_births(query: &mut QueryBuilder<MySql>, filter: &Filter) {
+    if let Some(date) = filter.born_from {
+        query.push(" AND e.birth_date >= ").push_bind(date);
+    }
+    if let Some(date) = filter.born_to {
+        query.push(" AND e.birth_date <= ").push_bind(date);
+    }
+}
+
+fn push_hires(query: &mut QueryBuilder<MySql>, filter: &Filter) {
+    if let Some(date) = filter.hired_from {
+        query.push(" AND e.hire_date >= ").push_bind(date);
+    }
+    if let Some(date) = filter.hired_to {
+        query.push(" AND e.hire_date <= ").push_bind(date);
+    }
+}
+
+fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
+    // Destructured in full: a new filter cannot be forgotten here.
+    let Filter { name, department, title, gender, born_from: _, born_to: _, hired_from: _, hired_to: _, status } =
+        filter;
+    match name {
+        None => {}
+        Some(Name::Either(word)) => {
+            query.push(" AND (e.first_name LIKE ").push_bind(prefix(word));
+            query.push(" OR e.last_name LIKE ").push_bind(prefix(word)).push(")");
+        }
+        Some(Name::Both(one, other)) => {
+            query.push(" AND (e.first_name LIKE ").push_bind(prefix(one));
+            query.push(" AND e.last_name LIKE ").push_bind(prefix(other));
+            query.push(" OR e.first_name LIKE ").push_bind(prefix(other));
+            query.push(" AND e.last_name LIKE ").push_bind(prefix(one)).push(")");
+        }
+    }
+    if let Some(gender) = gender {
+        query.push(match gender {
+            Gender::Male => " AND e.gender = 'M'",
+            Gender::Female => " AND e.gender = 'F'",
+        });
+    }
+    push_births(query, filter);
+    push_hires(query, filter);
+    let current = *status == Some(Status::Current);
+    if let Some(department) = department {
+        query.push(" AND EXISTS (SELECT 1 FROM dept_emp d WHERE d.emp_no = e.emp_no AND d.dept_no = ");
+        query.push_bind(department.clone());
+        query.push(if current { " AND d.to_date = DATE'9999-01-01')" } else { ")" });
+    }
+    if let Some(title) = title {
+        query.push(" AND EXISTS (SELECT 1 FROM titles t WHERE t.emp_no = e.emp_no AND t.title = ");
+        query.push_bind(title.clone());
+        query.push(if current { " AND (t.to_date = DATE'9999-01-01' OR t.to_date IS NULL))" } else { ")" });
+    }
+    const IS_CURRENT: &str =
+        "EXISTS (SELECT 1 FROM dept_emp c WHERE c.emp_no = e.emp_no AND c.to_date = DATE'9999-01-01')";
+    match status {
+        None => {}
+        // Somebody who is in the department today is a current employee already.
+        Some(Status::Current) if department.is_some() => {}
+        Some(Status::Current) => {
+            query.push(" AND ").push(IS_CURRENT);
+        }
+        Some(Status::Former) => {
+            query.push(" AND NOT ").push(IS_CURRENT);
+        }
+    }
+}
+
+/// The `LIKE` pattern of texts that begin with `word`, whatever characters it has.
+fn prefix(word: &str) -> String {
+    let mut pattern = String::with_capacity(word.len() + 1);
+    for character in word.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Limit;
+    use rstest::rstest;
+
+    fn rows(numbers: &[i32]) -> Vec<Employee> {
+        let day = NaiveDate::from_ymd_opt(1990, 1, 1).unwrap();
+        let row = |&emp_no: &i32| Employee {
+            emp_no,
+            birth_date: day,
+            first_name: "A".to_owned(),
+            last_name: "B".to_owned(),
+            gender: "M".to_owned(),
+            hire_date: day,
+        };
+        numbers.iter().map(row).collect()
+    }
+
+    fn at(direction: Direction, emp_no: i32) -> Option<Cursor> {
+        Some(Cursor { direction, key: Key::EmpNo(emp_no) })
+    }
+
+    #[rstest]
+    #[case("first page, the only one", None, &[1, 2], &[1, 2], None, None)]
+    #[case("first page of several", None, &[1, 2, 3], &[1, 2], None, Some(2))]
+    #[case("in the middle, forwards", at(Direction::Next, 2), &[3, 4, 5], &[3, 4], Some(3), Some(4))]
+    #[case("last page", at(Direction::Next, 2), &[3], &[3], Some(3), None)]
+    #[case("in the middle, backwards", at(Direction::Previous, 5), &[4, 3, 2], &[3, 4], Some(3), Some(4))]
+    #[case("back on the first page", at(Direction::Previous, 3), &[2, 1], &[1, 2], None, Some(2))]
+    #[case("behind the end", at(Direction::Next, 9), &[], &[], None, None)]
+    fn a_page_knows_its_neighbours(
+        #[case] _name: &str,
+        #[case] cursor: Option<Cursor>,
+        #[case] found: &[i32],
+        #[case] shown: &[i32],
+        #[case] previous: Option<i32>,
+        #[case] next: Option<i32>,
+    ) {
+        let search = Search { limit: Limit(2), cursor, ..Search::default() };
+        let page = page(&search, rows(found));
+        assert_eq!(page.employees, rows(shown));
+        assert_eq!(page.previous, previous.and_then(|n| at(Direction::Previous, n)));
+        assert_eq!(page.next, next.and_then(|n| at(Direction::Next, n)));
+    }
+
+    #[rstest]
+    #[case("Ka", "Ka%")]
+    #[case("100%_\\", "100\\%\\_\\\\%")]
+    fn wildcards_in_a_name_stand_for_themselves(#[case] word: &str, #[case] pattern: &str) {
+        assert_eq!(prefix(word), pattern);
+    }
+
+    #[test]
+    fn no_value_of_a_search_gets_into_the_statement() {
+        let marked = "q=zzz1+zzz2&department=zzz3&title=zzz4&born_from=1999-12-31&hired_to=1999-12-31&sort=name";
+        let search = Search {
+            cursor: Some(Cursor {
+                direction: Direction::Next,
+                key: Key::Name("zzz5".to_owned(), "zzz6".to_owned(), 77_777),
+            }),
+            ..Search::parse(marked).unwrap()
+        };
+        for plan in [Plan::Any, Plan::Window, Plan::Collect] {
+            let statement = page_query(&search, plan).sql().as_str().to_owned();
+            assert!(!["zzz", "1999", "77777"].iter().any(|value| statement.contains(value)), "{statement}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What every request passes on its way in and every answer on its way out: the request's id, the log's span, the
+//! metrics, the errors' bodies and the headers that every answer has.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+
+use crate::app::App;
+use crate::error::Error;
+
+/// The request's id: taken from the request, made where there is none, and sent back.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Which replica answered.
+const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+/// Nothing but our own style sheet and pictures: no script can run, whatever gets into a page.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// The middleware around the whole router.
+pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request.headers().get(REQUEST_ID).filter(|id| sane(id)).cloned().unwrap_or_else(new_id);
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let path = request.uri().path();
+    let api = path == "/api" || path.starts_with("/api/");
+
+    let span = tracing::error_span!("request", request_id = id.to_str().unwrap_or_default(), route = route.as_deref());
+    let mut response = next.run(request).instrument(span).await;
+
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        let written = if api { error.problem() } else { error.page(app.site(app.cache.last_known().as_deref())) };
+        let (parts, body) = written.into_parts();
+        *response.body_mut() = body;
+        response.headers_mut().extend(parts.headers);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    let headers = response.headers_mut();
+    // Pages may be kept, but are asked for again each time.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(REQUEST_ID, id);
+    // The configuration allows printable ASCII only, which a header can hold.
+    if let Ok(name) = HeaderValue::from_str(&app.served_by) {
+        headers.insert(SERVED_BY, name);
+    }
+    app.metrics.request(route.as_deref(), &method, response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// Whether an id from outside can stand in a log line and in a header.
+fn sane(id: &HeaderValue) -> bool {
+    (1..=64).contains(&id.len()) && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+}
+
+/// 32 hexadecimal digits that nobody else has: the standard library's hash of a counter, with keys that are random in
+/// each process. An id needs to be unique, not secret.
+fn new_id() -> HeaderValue {
+    static KEYS: LazyLock<(RandomState, RandomState)> = LazyLock::new(Default::default);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let half = |keys: &RandomState| {
+        let mut hasher = keys.build_hasher();
+        hasher.write_u64(count);
+        hasher.finish()
+    };
+    let id = format!("{:016x}{:016x}", half(&KEYS.0), half(&KEYS.1));
+    HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("0a1b-2c.d_E", true)]
+    #[case("", false)]
+    #[case("a b", false)]
+    #[case("<script>", false)]
+    #[case("a\"b", false)]
+    fn ids_from_outside_are_taken_if_they_are_plain(#[case] id: &str, #[case] good: bool) {
+        assert_eq!(sane(&HeaderValue::from_str(id).unwrap()), good);
+        assert!(!sane(&HeaderValue::from_str(&"a".repeat(65)).unwrap()));
+    }
+
+    #[test]
+    fn new_ids_are_sane_and_differ() {
+        let (one, other) = (new_id(), new_id());
+        assert!(sane(&one) && sane(&other) && one != other);
+    }
+}

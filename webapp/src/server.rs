@@ -1,0 +1,239 @@
+//! The server's life: bind, serve until told to stop, let requests in flight finish, leave nothing behind.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::app::App;
+use crate::config::{Config, DatabaseConfig, Listen};
+use crate::db::Database;
+use crate::{migrations, router};
+
+/// How long a replica waits for another one that migrates, before it looks again whether that is still necessary.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
+/// The pause between two attempts to reach a database that is away.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long closing the pool may take: its connections belong to nobody any more.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("{variable} is {address}: {source}")]
+    Bind {
+        /// The variable that named it.
+        variable: &'static str,
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process cannot be told to stop.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT. The database need not be there, neither now nor later.
+///
+/// # Errors
+/// Only what prevents the start; see [`Error`].
+pub async fn serve(config: Config) -> Result<(), Error> {
+    let stop = stop_signal().map_err(Error::Signals)?;
+    let pages = bind("LISTEN", &config.listen).await?;
+    let monitoring = match &config.metrics_listen {
+        Some(address) => Some(bind("METRICS_LISTEN", address).await?),
+        None => None,
+    };
+
+    let app = Arc::new(App::new(Database::new(&config.database), config.served_by, config.migrate_on_start));
+    tokio::spawn(prepare(Arc::clone(&app), config.migrate_on_start.then_some(config.database)));
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = pages.address,
+        metrics_listen = monitoring.as_ref().map(|bound| bound.address.as_str()),
+        database = app.db.address(),
+        served_by = app.served_by,
+        "serving"
+    );
+    let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(run(pages.listener, router::pages(Arc::clone(&app), config.metrics_public), stop.clone()));
+    let mut sockets = vec![pages.socket];
+    if let Some(bound) = monitoring {
+        servers.spawn(run(bound.listener, router::monitoring(Arc::clone(&app)), stop.clone()));
+        sockets.push(bound.socket);
+    }
+
+    told(stop).await;
+    tracing::info!("stopping: requests in flight may finish");
+    let all = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.shutdown_timeout, all).await.is_err() {
+        tracing::warn!(seconds = config.shutdown_timeout.as_secs(), "requests in flight were cut off");
+        servers.abort_all();
+    }
+    // A query that still hangs is given up with the process.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, app.db.close()).await;
+    drop(sockets);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What is done once, as soon as the database answers: the migrations, where asked for; and the first count of the data
+/// set, so that no visitor has to wait for it.
+async fn prepare(app: Arc<App>, migrate: Option<DatabaseConfig>) {
+    if let Some(config) = migrate {
+        let mut last = String::new();
+        loop {
+            match migrations::run(&config, MIGRATION_PATIENCE).await {
+                Ok(steps) => {
+                    let created = steps.iter().filter(|step| matches!(step.outcome, migrations::Outcome::Created(_)));
+                    tracing::info!(known = steps.len(), created = created.count(), "migrations are applied");
+                    break;
+                }
+                Err(error) => {
+                    // Said once, not twice a second, while the database is away.
+                    let text = error.to_string();
+                    if text != last {
+                        tracing::warn!(error = text, "migrations have to wait");
+                        last = text;
+                    }
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    while app.catalog().await.is_err() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    tracing::info!("the data set is known");
+}
+
+/// A receiver that sees a change when SIGTERM or SIGINT arrives.
+fn stop_signal() -> io::Result<watch::Receiver<bool>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // Nobody listens any more only where the process ends anyway.
+        let _ = sender.send(true);
+    });
+    Ok(receiver)
+}
+
+async fn told(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: the runtime is being shut down.
+    let _ = stop.wait_for(|&stopping| stopping).await;
+}
+
+async fn run(listener: Listener, router: Router, stop: watch::Receiver<bool>) {
+    let ended = match listener {
+        Listener::Tcp(listener) => {
+            // Answers are written in one piece: nothing is gained by waiting for more.
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
+            axum::serve(listener, router).with_graceful_shutdown(told(stop)).await
+        }
+        Listener::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(told(stop)).await,
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "a listener failed");
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+struct Bound {
+    listener: Listener,
+    address: String,
+    socket: Option<SocketFile>,
+}
+
+/// The file of a unix socket, removed when dropped.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+async fn bind(variable: &'static str, address: &Listen) -> Result<Bound, Error> {
+    match address {
+        Listen::Tcp(name) => {
+            let listener = TcpListener::bind(name).await;
+            let listener = listener.map_err(|source| Error::Bind { variable, address: name.clone(), source })?;
+            Ok(Bound { listener: Listener::Tcp(listener), address: name.clone(), socket: None })
+        }
+        Listen::Unix(path) => {
+            let address = format!("unix:{}", path.display());
+            let listener = bind_unix(path).await;
+            let listener = listener.map_err(|source| Error::Bind { variable, address: address.clone(), source })?;
+            Ok(Bound { listener: Listener::Unix(listener), address, socket: Some(SocketFile(path.clone())) })
+        }
+    }
+}
+
+/// Binds a unix socket for its owner and group, in the place of one that a killed process left behind. A file that is
+/// no socket, or a socket on which somebody answers, stays.
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is in its place"));
+        }
+        if tokio::net::UnixStream::connect(path).await.is_ok() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers on it"));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let live = bind_unix(&path).await.unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(bind_unix(&path).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(live);
+        assert!(path.exists());
+        bind_unix(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(bind_unix(file.path()).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(file.path().exists());
+    }
+
+    #[tokio::test]
+    async fn a_bad_address_is_an_error_that_names_the_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("no/such/folder.sock");
+        let error = bind("LISTEN", &Listen::Unix(path)).await.err().unwrap();
+        assert!(error.to_string().starts_with("LISTEN is unix:/"));
+    }
+}

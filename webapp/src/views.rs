@@ -1,0 +1,296 @@
+//! The pages: pure functions from data to HTML. Templates are checked while compiling and escape what they print.
+
+use askama::Template;
+
+use crate::catalog::Catalog;
+use crate::db::dataset::DataSet;
+use crate::db::departments::{Department, Manager};
+use crate::db::employees::{Career, Employee, Page};
+use crate::db::overview::Headcount;
+use crate::hash::fnv1a;
+use crate::search::{Filter, Gender, Order, Search, Sort, Status};
+
+/// The challenge, in words.
+pub const QUESTION: &str =
+    "Male employees who were born on 1965-02-01 and hired after 1990-01-01, ordered by their full name";
+
+/// A file that is part of the program.
+pub(crate) struct Asset {
+    stem: &'static str,
+    extension: &'static str,
+    /// Its media type.
+    pub(crate) content_type: &'static str,
+    /// Its bytes.
+    pub(crate) content: &'static str,
+    hash: u64,
+}
+
+/// The style sheet.
+pub(crate) const STYLE: Asset =
+    Asset::new("style", "css", "text/css; charset=utf-8", include_str!("../assets/style.css"));
+/// The icon.
+pub(crate) const ICON: Asset = Asset::new("icon", "svg", "image/svg+xml", include_str!("../assets/icon.svg"));
+
+impl Asset {
+    const fn new(
+        stem: &'static str,
+        extension: &'static str,
+        content_type: &'static str,
+        content: &'static str,
+    ) -> Self {
+        Self { stem, extension, content_type, content, hash: fnv1a(content.as_bytes()) }
+    }
+
+    /// Its file name, which changes with its content.
+    pub(crate) fn name(&self) -> String {
+        format!("{}-{:016x}.{}", self.stem, self.hash, self.extension)
+    }
+
+    /// Whether `name` means this file, in whatever version.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        name.strip_prefix(self.stem)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|rest| rest.strip_suffix(self.extension))
+            .and_then(|rest| rest.strip_suffix('.'))
+            .is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+}
+
+/// What is known of the data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Knowledge {
+    /// The database has not answered since we started.
+    Unknown,
+    /// It carries no description.
+    Undescribed,
+    /// It carries this one.
+    Described(DataSet),
+}
+
+/// The footer of every page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Which replica made the page.
+    pub served_by: String,
+    /// From which database.
+    pub database: String,
+    /// What is in there.
+    pub dataset: Knowledge,
+}
+
+impl Site {
+    fn style(&self) -> String {
+        STYLE.name()
+    }
+
+    fn icon(&self) -> String {
+        ICON.name()
+    }
+}
+
+impl DataSet {
+    /// The source where it can be linked to: the text comes from the database and may be anything.
+    fn link(&self) -> Option<&str> {
+        self.source.as_deref().filter(|source| source.starts_with("https://") || source.starts_with("http://"))
+    }
+}
+
+/// Renders a page.
+///
+/// # Errors
+/// A template that fails, which ours cannot.
+pub fn render(page: &impl Template) -> askama::Result<String> {
+    page.render()
+}
+
+/// `/`.
+#[derive(Template)]
+#[template(path = "overview.html")]
+pub struct Overview<'a> {
+    /// The footer.
+    pub site: Site,
+    /// The facts.
+    pub catalog: &'a Catalog,
+}
+
+/// `/show`.
+#[derive(Template)]
+#[template(path = "show.html")]
+pub struct Show<'a> {
+    /// The footer.
+    pub site: Site,
+    /// The answer.
+    pub employees: &'a [Employee],
+}
+
+/// `/departments`.
+#[derive(Template)]
+#[template(path = "departments.html")]
+pub struct Departments<'a> {
+    /// The footer.
+    pub site: Site,
+    /// The departments.
+    pub departments: &'a [Headcount],
+}
+
+/// `/departments/{dept_no}`.
+#[derive(Template)]
+#[template(path = "department.html")]
+pub struct OneDepartment<'a> {
+    /// The footer.
+    pub site: Site,
+    /// The department.
+    pub department: &'a Department,
+    /// How many work there today.
+    pub headcount: i64,
+    /// Its managers, the newest first.
+    pub managers: &'a [Manager],
+    /// Who was hired last.
+    pub hires: &'a [Employee],
+}
+
+/// `/employees/{emp_no}`.
+#[derive(Template)]
+#[template(path = "employee.html")]
+pub struct One<'a> {
+    /// The footer.
+    pub site: Site,
+    /// The employee.
+    pub employee: &'a Employee,
+    /// What they have done.
+    pub career: &'a Career,
+}
+
+impl One<'_> {
+    fn highest_salary(&self) -> i64 {
+        self.career.salaries.iter().map(|salary| i64::from(salary.salary)).max().unwrap_or_default()
+    }
+}
+
+/// `/employees`.
+#[derive(Template)]
+#[template(path = "employees.html")]
+pub struct Employees<'a> {
+    site: Site,
+    departments: &'a [Headcount],
+    titles: &'a [String],
+    search: &'a Search,
+    filter: &'a Filter,
+    employees: &'a [Employee],
+    name: String,
+    first: Option<String>,
+    previous: Option<String>,
+    next: Option<String>,
+}
+
+impl<'a> Employees<'a> {
+    /// The page that `search` found.
+    pub fn new(site: Site, catalog: &'a Catalog, search: &'a Search, page: &'a Page) -> Self {
+        let link = |query: String| format!("/employees?{query}");
+        Self {
+            site,
+            departments: &catalog.departments,
+            titles: &catalog.titles,
+            search,
+            filter: &search.filter,
+            employees: &page.employees,
+            name: search.filter.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            first: search.cursor.is_some().then(|| link(search.list_query())),
+            previous: page.previous.as_ref().map(|cursor| link(search.page_query(cursor))),
+            next: page.next.as_ref().map(|cursor| link(search.page_query(cursor))),
+        }
+    }
+
+    /// Titles for the form, with one that is looked for but not known.
+    fn offered_titles(&self) -> impl Iterator<Item = &str> {
+        let unknown = self.filter.title.as_deref().filter(|title| !self.titles.iter().any(|known| known == title));
+        self.titles.iter().map(String::as_str).chain(unknown)
+    }
+
+    /// A department number that is looked for but not known.
+    fn unknown_department(&self) -> Option<&str> {
+        let known = |number: &&str| self.departments.iter().any(|department| department.dept_no == *number);
+        self.filter.department.as_deref().filter(|number| !known(number))
+    }
+
+    fn column(&self, sort: Sort, label: &'static str) -> Column {
+        let sorted = self.search.sort == sort;
+        let order = if sorted && self.search.order == Order::Ascending { Order::Descending } else { Order::Ascending };
+        let list = Search { sort, order, cursor: None, ..self.search.clone() };
+        Column {
+            label,
+            link: format!("/employees?{}", list.list_query()),
+            sorted: match (sorted, self.search.order) {
+                (false, _) => None,
+                (true, Order::Ascending) => Some("ascending"),
+                (true, Order::Descending) => Some("descending"),
+            },
+        }
+    }
+}
+
+/// The heading of a column that the list can be sorted by.
+struct Column {
+    label: &'static str,
+    link: String,
+    sorted: Option<&'static str>,
+}
+
+/// Any page's error.
+#[derive(Template)]
+#[template(path = "error.html")]
+pub struct ErrorPage {
+    /// The footer.
+    pub site: Site,
+    /// The HTTP status.
+    pub status: u16,
+    /// What it means.
+    pub title: &'static str,
+    /// What happened.
+    pub detail: String,
+}
+
+/// The filters of our templates. They take values and references alike, since templates hand over either.
+mod filters {
+    #![expect(unreachable_pub, reason = "askama generates public types for filters, wherever they are")]
+
+    use std::borrow::Borrow;
+
+    use askama::{Result, Values};
+    use chrono::NaiveDate;
+
+    /// A number with thin groups of three digits: 2 844 047.
+    #[askama::filter_fn]
+    pub(super) fn grouped<N: Borrow<i64>>(number: N, _: &dyn Values) -> Result<String> {
+        let digits = number.borrow().to_string();
+        let mut out = String::new();
+        for (position, digit) in digits.chars().enumerate() {
+            if position > 0 && (digits.len() - position).is_multiple_of(3) {
+                out.push('\u{202f}');
+            }
+            out.push(digit);
+        }
+        Ok(out)
+    }
+
+    /// The end of a span of time.
+    #[askama::filter_fn]
+    pub(super) fn until<D: Borrow<Option<NaiveDate>>>(date: D, _: &dyn Values) -> Result<String> {
+        Ok(date.borrow().map_or_else(|| "today".to_owned(), |date| date.to_string()))
+    }
+
+    /// How long a bar is, in hundredths of the longest.
+    #[askama::filter_fn]
+    pub(super) fn bar<N: Borrow<i64>, L: Borrow<i64>>(value: N, _: &dyn Values, longest: L) -> Result<i64> {
+        let (value, longest) = (*value.borrow(), *longest.borrow());
+        Ok(if longest > 0 { value.clamp(0, longest) * 100 / longest } else { 0 })
+    }
+}
+
+/// The largest headcount.
+fn largest(departments: &[Headcount]) -> i64 {
+    departments.iter().map(|department| department.headcount).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

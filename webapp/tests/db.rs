@@ -1,0 +1,479 @@
+//! Every `db::` function, the migrations and the routes on a real MySQL.
+//!
+//! `TEST_DATABASE_URL` names a server and a user who may create databases, e.g. `mysql://root:pw@127.0.0.1:3306/mysql`.
+//! Each test makes a database of its own on it and drops it again. Without the variable they are skipped.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+use tandem_webapp::app::App;
+use tandem_webapp::config::DatabaseConfig;
+use tandem_webapp::db::{self, Database};
+use tandem_webapp::migrations::{self, Outcome};
+use tandem_webapp::router;
+use tandem_webapp::search::Search;
+use tower::ServiceExt;
+
+const SCHEMA: &str = include_str!("schema.sql");
+const ROWS: &str = include_str!("rows.sql");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A database of one test.
+struct Fixture {
+    name: String,
+    server: MySqlConnectOptions,
+}
+
+impl Fixture {
+    /// An empty one; `None` where there is no server to make it on.
+    async fn empty() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let Ok(url) = std::env::var("TEST_DATABASE_URL") else {
+            println!("skipped: TEST_DATABASE_URL is not set");
+            return None;
+        };
+        let server = MySqlConnectOptions::from_str(&url).unwrap();
+        let name = format!("tandem_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let fixture = Self { name, server };
+        let mut connection = fixture.server.connect().await.unwrap();
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {}", fixture.name))).await.unwrap();
+        Some(fixture)
+    }
+
+    /// One with the tables and a few rows.
+    async fn loaded() -> Option<Self> {
+        let fixture = Self::empty().await?;
+        let mut connection = fixture.connection().await;
+        connection.execute(SCHEMA).await.unwrap();
+        connection.execute(ROWS).await.unwrap();
+        Some(fixture)
+    }
+
+    async fn connection(&self) -> MySqlConnection {
+        self.server.clone().database(&self.name).connect().await.unwrap()
+    }
+
+    async fn run(&self, sql: &'static str) {
+        self.connection().await.execute(sql).await.unwrap();
+    }
+
+    fn config(&self) -> DatabaseConfig {
+        let options = self.server.clone().database(&self.name);
+        DatabaseConfig {
+            primary: options.clone(),
+            reads: options,
+            pool_size: 4,
+            connect_timeout: Duration::from_secs(5),
+            query_timeout: Duration::from_secs(5),
+            max_lifetime: Duration::from_secs(60),
+        }
+    }
+
+    fn database(&self) -> Database {
+        Database::new(&self.config())
+    }
+
+    fn pages(&self) -> Router {
+        router::pages(Arc::new(App::new(self.database(), "replica-1".to_owned(), false)), false)
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let (server, drop) = (self.server.clone(), format!("DROP DATABASE {}", self.name));
+        // The test's own runtime cannot be waited for in here, and may be about to end with a failed assertion.
+        let dropped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { server.connect().await?.execute(AssertSqlSafe(drop)).await.map(|_| ()) })
+        });
+        if !matches!(dropped.join(), Ok(Ok(()))) {
+            eprintln!("database {} could not be dropped", self.name);
+        }
+    }
+}
+
+/// The fixture, or the end of a test that cannot run.
+macro_rules! fixture {
+    ($made:expr) => {
+        match $made.await {
+            Some(fixture) => fixture,
+            None => return,
+        }
+    };
+}
+
+async fn get(router: &Router, path: &str) -> (u16, String) {
+    let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+async fn json(router: &Router, path: &str) -> Value {
+    let (status, body) = get(router, path).await;
+    assert_eq!(status, 200, "{path}: {body}");
+    serde_json::from_str(&body).unwrap()
+}
+
+fn numbers(list: &Value) -> Vec<i64> {
+    list.as_array().unwrap().iter().map(|row| row["emp_no"].as_i64().unwrap()).collect()
+}
+
+async fn found(db: &Database, query: &str) -> Vec<i32> {
+    let page = db::employees::list(db, &Search::parse(query).unwrap()).await.unwrap();
+    page.employees.iter().map(|row| row.emp_no).collect()
+}
+
+#[tokio::test]
+async fn the_challenge_has_nine_answers_in_the_order_of_full_names() {
+    let fixture = fixture!(Fixture::loaded());
+    let rows = db::employees::show(&fixture.database()).await.unwrap();
+    let names: Vec<_> = rows.iter().map(|row| format!("{} {} {}", row.emp_no, row.first_name, row.last_name)).collect();
+    let expected = [
+        "223595 Chiranjit Dredge",
+        "270794 Dannz Zhang",
+        "284045 Fun Seiwald",
+        "235729 Henk Anger",
+        "74344 Hiroyasu Provine",
+        "424584 Kagan Dredge",
+        "80850 Koldo Luit",
+        "433260 Make Olivero",
+        "248758 Snehasis Muhlberg",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// Searches and whom they find, with and without our indexes.
+const SEARCHES: &[(&str, &[i32])] = &[
+    ("q=dredge&sort=name", &[223_595, 424_584]),
+    ("q=KAGAN", &[424_584]),
+    ("q=Kagan+Dre", &[424_584]),
+    ("q=dre+kag", &[424_584]),
+    ("q=%25", &[]),
+    ("q=_", &[]),
+    ("q=O'Neil", &[20_005]),
+    ("gender=F", &[20_001, 20_003, 20_005]),
+    ("born_from=1965-02-01&born_to=1965-02-01&gender=F", &[20_001]),
+    ("hired_to=1990-01-01&order=desc", &[20_004, 20_002]),
+    ("department=d001", &[20_001, 20_002, 20_004]),
+    ("department=d001&status=current", &[20_001, 20_004]),
+    ("department=d001&status=former", &[20_002]),
+    ("department=zzz", &[]),
+    ("title=Engineer", &[20_001, 20_002, 20_003]),
+    ("title=Engineer&status=current", &[20_001, 20_003]),
+    ("title=Engineer&department=d001&status=current&sort=birth_date", &[20_001]),
+    ("status=former&gender=M&limit=1", &[20_002]),
+    ("status=current&sort=hire_date&order=desc", &[20_003, 20_001, 20_004]),
+    ("status=current&sort=hire_date&hired_from=1990-01-01", &[20_001, 20_003]),
+    ("status=current&sort=birth_date&born_to=1965-02-01", &[20_004, 20_001]),
+    ("status=current&sort=name", &[20_003, 20_001, 20_004]),
+];
+
+#[tokio::test]
+async fn searches_find_the_same_with_and_without_our_indexes() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    for (query, expected) in SEARCHES {
+        assert_eq!(found(&db, query).await, *expected, "{query}");
+    }
+    migrations::run(&fixture.config(), PATIENCE).await.unwrap();
+    for (query, expected) in SEARCHES {
+        assert_eq!(found(&db, query).await, *expected, "{query}, with indexes");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_every_order_lead_through_all_employees_and_back() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    for query in [
+        "sort=emp_no",
+        "sort=emp_no&order=desc",
+        "sort=name",
+        "sort=name&order=desc",
+        "sort=birth_date",
+        "sort=birth_date&order=desc",
+        "sort=hire_date",
+        "sort=hire_date&order=desc",
+        "sort=name&status=current",
+        "sort=birth_date&order=desc&status=former",
+    ] {
+        let all = found(&db, &format!("{query}&limit=100")).await;
+        let mut search = Search::parse(&format!("{query}&limit=2")).unwrap();
+        let (mut forwards, mut last) = (Vec::new(), Vec::new());
+        loop {
+            let page = db::employees::list(&db, &search).await.unwrap();
+            last = page.employees.iter().map(|row| row.emp_no).chain(std::mem::take(&mut last)).collect();
+            forwards.extend(page.employees.iter().map(|row| row.emp_no));
+            let Some(next) = page.next else {
+                search.cursor = page.previous;
+                last = page.employees.iter().map(|row| row.emp_no).collect();
+                break;
+            };
+            search = Search::parse(&search.page_query(&next)).unwrap();
+        }
+        assert_eq!(forwards, all, "{query}");
+        let mut backwards = last;
+        while search.cursor.is_some() {
+            let page = db::employees::list(&db, &search).await.unwrap();
+            backwards.splice(0..0, page.employees.iter().map(|row| row.emp_no));
+            search.cursor = page.previous;
+        }
+        assert_eq!(backwards, all, "{query}, backwards");
+    }
+}
+
+#[tokio::test]
+async fn a_career_is_told_from_its_newest_to_its_oldest_part() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    let career = db::employees::career(&db, 20_001).await.unwrap();
+    let departments: Vec<_> = career.departments.iter().map(|row| (row.dept_no.as_str(), row.manager)).collect();
+    assert_eq!(departments, [("d001", true), ("d001", false)]);
+    assert_eq!(
+        career.titles.iter().map(|row| row.title.as_str()).collect::<Vec<_>>(),
+        ["Manager", "Engineer", "Staff"]
+    );
+    assert_eq!(career.salaries.iter().map(|row| row.salary).collect::<Vec<_>>(), [62_000, 60_000]);
+    assert!(career.salaries[0].to_date.is_none() && career.salaries[1].to_date.is_some());
+    assert_eq!(db::employees::career(&db, 1).await.unwrap(), db::employees::Career::default());
+    assert_eq!(db::employees::find(&db, 1).await.unwrap(), None);
+    assert_eq!(db::employees::find(&db, 20_001).await.unwrap().unwrap().last_name, "Zimmer");
+}
+
+#[tokio::test]
+async fn departments_have_managers_and_headcounts() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    assert_eq!(db::departments::find(&db, "d009").await.unwrap(), None);
+    assert_eq!(db::departments::find(&db, "d001").await.unwrap().unwrap().dept_name, "Marketing & Söhne");
+    let managers = db::departments::managers(&db, "d001").await.unwrap();
+    assert_eq!(
+        managers.iter().map(|row| (row.emp_no, row.to_date.is_none())).collect::<Vec<_>>(),
+        [(20_001, true), (20_002, false)]
+    );
+    let headcounts = db::overview::headcounts(&db).await.unwrap();
+    let counts: Vec<_> = headcounts.iter().map(|row| (row.dept_no.as_str(), row.headcount)).collect();
+    assert_eq!(counts, [("d001", 2), ("d002", 1), ("d003", 0)]);
+    let counts = db::overview::counts(&db).await.unwrap();
+    assert_eq!(
+        (counts.employees, counts.current_employees, counts.departments, counts.titles, counts.salaries),
+        (14, 3, 3, 6, 2)
+    );
+    assert_eq!(db::overview::titles(&db).await.unwrap(), ["Engineer", "Manager", "Senior Staff", "Staff"]);
+}
+
+#[tokio::test]
+async fn a_data_set_is_described_by_its_row_or_not_at_all() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    assert_eq!(db::dataset::describe(&db).await.unwrap(), None);
+    fixture.run(DATASET).await;
+    let found = db::dataset::describe(&db).await.unwrap().unwrap();
+    assert_eq!((found.name.as_str(), found.employees, found.licence), ("sample", 14, None));
+    assert_eq!(found.loaded_at.to_string(), "2026-01-02 03:04:05 UTC");
+}
+
+const DATASET: &str = "CREATE TABLE tandem_dataset (name VARCHAR(64) NOT NULL, description VARCHAR(255) NOT NULL, \
+    source VARCHAR(255) NULL, licence VARCHAR(255) NULL, employees INT UNSIGNED NOT NULL, loaded_at TIMESTAMP NOT NULL); \
+    SET time_zone = '+00:00'; \
+    INSERT INTO tandem_dataset VALUES ('sample', 'A small <sample>', 'https://example.org/', NULL, 14, '2026-01-02 03:04:05')";
+
+#[tokio::test]
+async fn another_data_set_is_noticed_by_the_pages() {
+    let fixture = fixture!(Fixture::loaded());
+    let pages = fixture.pages();
+    let (status, body) = get(&pages, "/").await;
+    assert_eq!(status, 200);
+    assert!(body.contains("a data set of its own (no description found)"), "{body}");
+    fixture.run(DATASET).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !get(&pages, "/departments").await.1.contains("A small &#60;sample&#62;") {
+        assert!(std::time::Instant::now() < deadline, "the new data set was not noticed");
+    }
+}
+
+#[tokio::test]
+async fn every_page_and_its_json_answer() {
+    let fixture = fixture!(Fixture::loaded());
+    let pages = fixture.pages();
+    for path in [
+        "/",
+        "/show",
+        "/employees",
+        "/employees?q=ka&sort=name",
+        "/employees/20001",
+        "/departments",
+        "/departments/d001",
+    ] {
+        let (status, body) = get(&pages, path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(body.contains("replica-1") && body.contains(&fixture.name), "{path}");
+    }
+    assert_eq!(json(&pages, "/api/v1/overview").await["counts"]["employees"], 14);
+    assert_eq!(json(&pages, "/api/v1/show").await["employees"].as_array().unwrap().len(), 9);
+    let one = json(&pages, "/api/v1/employees/20001").await;
+    assert_eq!(
+        (one["employee"]["birth_date"].as_str(), one["career"]["salaries"][0]["to_date"].as_str()),
+        (Some("1965-02-01"), None)
+    );
+    assert_eq!(json(&pages, "/api/v1/departments").await["departments"][0]["headcount"], 2);
+    let department = json(&pages, "/api/v1/departments/d001").await;
+    assert_eq!(numbers(&department["recent_hires"]), [20_001, 20_004]);
+    let first = json(&pages, "/api/v1/employees?limit=5&sort=name").await;
+    let second = json(&pages, first["next"].as_str().unwrap()).await;
+    let back = json(&pages, second["previous"].as_str().unwrap()).await;
+    assert_eq!(first, back);
+    assert!(first["previous"].is_null());
+    for path in ["/employees/1", "/departments/d009", "/api/v1/employees/1", "/api/v1/departments/d009"] {
+        assert_eq!(get(&pages, path).await.0, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn hostile_text_is_looked_for_and_not_executed() {
+    let fixture = fixture!(Fixture::loaded());
+    let pages = fixture.pages();
+    for path in [
+        "/employees?q=%27%3BDROP+TABLE",
+        "/employees?q=%22--",
+        "/employees?title=%27%29%3B%20DROP%20TABLE%20titles%3B--",
+        "/employees?title=%3Cscript%3Ealert(1)%3C/script%3E",
+        "/employees?q=%F0%9F%98%80",
+        "/employees?q=%ff%fe",
+        "/employees?title=%E2%80%AE",
+    ] {
+        let (status, body) = get(&pages, path).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(!body.contains("<script"), "{path}");
+        assert!(body.contains("Nobody found"), "{path}");
+    }
+    assert_eq!(db::schema::tables(&fixture.database()).await.unwrap(), db::schema::TABLES);
+}
+
+#[tokio::test]
+async fn the_application_cannot_write_through_its_pool() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    let written = db.read(|pool| sqlx::query("DELETE FROM salaries").execute(pool)).await;
+    assert!(written.unwrap_err().to_string().contains("READ ONLY"));
+}
+
+#[tokio::test]
+async fn a_query_without_end_is_given_up() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = Database::new(&DatabaseConfig { query_timeout: Duration::from_secs(1), ..fixture.config() });
+    let slept: Result<i32, _> = db.read(|pool| sqlx::query_scalar("SELECT SLEEP(30)").fetch_one(pool)).await;
+    // The server stops it itself: SLEEP then returns 1.
+    assert!(matches!(slept, Ok(1) | Err(db::Error::TooSlow(_))), "{slept:?}");
+    assert_eq!(db::schema::tables(&db).await.unwrap(), db::schema::TABLES);
+}
+
+#[tokio::test]
+async fn killed_connections_cost_no_request() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    let mut root = fixture.connection().await;
+    for _ in 0..5 {
+        assert_eq!(db::employees::show(&db).await.unwrap().len(), 9);
+        let ids: Vec<u64> =
+            sqlx::query_scalar("SELECT id FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()")
+                .bind(&fixture.name)
+                .fetch_all(&mut root)
+                .await
+                .unwrap();
+        assert!(!ids.is_empty());
+        for id in ids {
+            root.execute(AssertSqlSafe(format!("KILL {id}"))).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_tables_and_the_migrations() {
+    let fixture = fixture!(Fixture::empty());
+    let pages = fixture.pages();
+    assert_eq!(get(&pages, "/readyz").await, (503, "not ready: 0 of the data set's 6 tables are there.\n".to_owned()));
+    let (status, body) = get(&pages, "/employees").await;
+    assert_eq!(status, 503);
+    assert!(body.contains("The data set is not loaded yet."));
+
+    fixture.run(SCHEMA).await;
+    assert_eq!(get(&pages, "/readyz").await, (200, "ready\n".to_owned()));
+    let migrating = router::pages(Arc::new(App::new(fixture.database(), "replica-2".to_owned(), true)), false);
+    assert_eq!(get(&migrating, "/readyz").await.0, 503);
+
+    migrations::run(&fixture.config(), PATIENCE).await.unwrap();
+    assert_eq!(get(&pages, "/readyz").await.0, 200);
+    assert_eq!(get(&migrating, "/readyz").await.0, 200);
+    fixture.run("DELETE FROM tandem_migrations WHERE version = 2").await;
+    assert_eq!(
+        get(&pages, "/readyz").await,
+        (503, "not ready: Migrations [2] have not been applied yet.\n".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn replicas_that_migrate_at_once_do_the_work_once() {
+    let fixture = fixture!(Fixture::loaded());
+    let config = fixture.config();
+    let run = || migrations::run(&config, PATIENCE);
+    let (one, two, three) = tokio::join!(run(), run(), run());
+    let steps = [one.unwrap(), two.unwrap(), three.unwrap()];
+    let created = steps.iter().flatten().filter(|step| matches!(step.outcome, Outcome::Created(_))).count();
+    assert_eq!(created, steps[0].len());
+    assert_eq!(steps.iter().flatten().filter(|step| step.outcome == Outcome::Recorded).count(), 2 * created);
+}
+
+#[tokio::test]
+async fn a_migration_that_was_killed_half_way_is_resumed() {
+    let fixture = fixture!(Fixture::loaded());
+    let config = fixture.config();
+    migrations::run(&config, PATIENCE).await.unwrap();
+    // Killed between the index and its record, and before the last index.
+    fixture
+        .run("DELETE FROM tandem_migrations WHERE version IN (5, 6); ALTER TABLE titles DROP INDEX tandem_title")
+        .await;
+    let outcomes: Vec<_> =
+        migrations::run(&config, PATIENCE).await.unwrap().into_iter().map(|step| step.outcome).collect();
+    assert!(outcomes[..4].iter().all(|outcome| *outcome == Outcome::Recorded));
+    assert_eq!(outcomes[4], Outcome::Found);
+    assert!(matches!(outcomes[5], Outcome::Created(_)));
+}
+
+#[tokio::test]
+async fn migrations_without_a_data_set_or_without_the_lock_say_so() {
+    let fixture = fixture!(Fixture::empty());
+    let config = fixture.config();
+    let error = migrations::run(&config, PATIENCE).await.unwrap_err();
+    assert_eq!(error.to_string(), "table employees does not exist: load the data set first");
+    let mut holder = fixture.connection().await;
+    holder.execute("DO GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), 0)").await.unwrap();
+    let error = migrations::run(&config, Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "another process has been migrating the database for 1s: try again later");
+}
+
+#[tokio::test]
+async fn no_page_is_answered_from_memory_while_the_database_is_away() {
+    let fixture = fixture!(Fixture::loaded());
+    let app = Arc::new(App::new(fixture.database(), "replica-1".to_owned(), false));
+    let pages = router::pages(Arc::clone(&app), false);
+    for path in ["/", "/departments", "/show", "/employees"] {
+        assert_eq!(get(&pages, path).await.0, 200, "{path}");
+    }
+    app.db.close().await;
+    for path in ["/", "/departments", "/show", "/employees", "/api/v1/overview", "/api/v1/departments", "/readyz"] {
+        assert_eq!(get(&pages, path).await.0, 503, "{path}");
+    }
+}
