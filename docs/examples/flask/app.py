@@ -39,7 +39,7 @@ def secret(name):
 
 
 def settings():
-    """Where the database is: DATABASE_URL, or the single variables."""
+    """Where the database is: DATABASE_URL, or the single variables. PyMySQL takes text passwords for Latin-1: bytes."""
     url = secret("DATABASE_URL")
     if url is not None:
         parts = urlsplit(url)
@@ -47,14 +47,14 @@ def settings():
             "host": parts.hostname,
             "port": parts.port or 3306,
             "user": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
+            "password": unquote(parts.password or "").encode(),
             "database": unquote(parts.path.lstrip("/")),
         }
     return {
         "host": os.environ["DATABASE_HOST"],
         "port": int(os.environ.get("DATABASE_PORT", "3306")),
         "user": os.environ["DATABASE_USER"],
-        "password": secret("DATABASE_PASSWORD") or "",
+        "password": (secret("DATABASE_PASSWORD") or "").encode(),
         "database": os.environ.get("DATABASE_NAME", "employees"),
     }
 

@@ -1,1 +1,0 @@
-//! What the web image runs beside nginx, supervisor and the application: entrypoint and watcher.
