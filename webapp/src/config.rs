@@ -70,7 +70,7 @@ const DATABASE_CONNECT_TIMEOUT: Variable<u64> = Variable::new(
     "DATABASE_CONNECT_TIMEOUT",
     "seconds, 1 to 60",
     number::<u64, 1, 60>,
-    "how long a request waits for a connection before it answers 503",
+    "how long the database may stay silent before it counts as away and requests are answered with 503",
 )
 .default("1");
 const DATABASE_QUERY_TIMEOUT: Variable<u64> = Variable::new(

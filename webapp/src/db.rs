@@ -2,33 +2,34 @@
 //! noun that holds all SQL about it.
 //!
 //! Handlers call `db::noun::function(&Database, …)`; the function hands its query to [`Database::read`], which adds
-//! what every query needs: a time limit, one retry where a pooled connection turned out to be dead, and an [`Error`]
-//! that tells "the database is away" from "we made a mistake".
+//! what every query needs: a time limit, an end at once when the database goes away, one retry where a pooled connection
+//! turned out to be dead, and an [`Error`] that tells "the database is away" from "we made a mistake".
 
 pub mod dataset;
 pub mod departments;
 pub mod employees;
+mod monitor;
 pub mod overview;
 pub mod schema;
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 use sqlx::{Connection, Executor};
 
 use crate::config::DatabaseConfig;
+use monitor::Monitor;
 
-/// How long a pooled connection may take to answer a ping before it counts as dead. Well below the shortest connect
-/// timeout, so that a request which meets a connection to a vanished host still has time to open a new one.
+/// How long a pooled connection may have been idle before it is asked whether it still lives. Under load none is, and
+/// no query pays for a second round trip.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// How long it may take to answer that before it counts as dead.
 const PING_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Statements that are kept prepared on each connection: enough for every fixed query and the common searches.
 const PREPARED_STATEMENTS: usize = 50;
-
-/// How many reasons of one outage are logged: some of them hold numbers that differ each time.
-const MAX_REASONS: usize = 8;
 
 /// Why a query gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -91,9 +92,7 @@ pub struct Database {
     pool: MySqlPool,
     address: String,
     query_timeout: Duration,
-    /// Why queries have found the database away since it last answered; empty while it answers. Each reason is logged
-    /// once: a database that is away for a minute under load makes a few lines, not a hundred thousand.
-    outage: Mutex<Vec<String>>,
+    monitor: Monitor,
 }
 
 impl Database {
@@ -106,10 +105,13 @@ impl Database {
         .into();
         let pool = MySqlPoolOptions::new()
             .max_connections(config.pool_size)
-            .acquire_timeout(config.connect_timeout)
+            // Waiting for a turn is part of the query's time; an outage ends it earlier.
+            .acquire_timeout(config.query_timeout)
             .max_lifetime(config.max_lifetime)
             .test_before_acquire(false)
-            .before_acquire(|connection, _| Box::pin(ping(connection)))
+            .before_acquire(|connection, about| {
+                Box::pin(async move { if about.idle_for < TRUSTED { Ok(true) } else { ping(connection).await } })
+            })
             .after_connect(move |connection, _| {
                 let session = session.clone();
                 Box::pin(async move {
@@ -118,7 +120,9 @@ impl Database {
                 })
             })
             .connect_lazy_with(config.reads.clone().statement_cache_capacity(PREPARED_STATEMENTS));
-        Self { pool, address: address(&config.reads), query_timeout: config.query_timeout, outage: Mutex::default() }
+        let address = address(&config.reads);
+        let monitor = Monitor::start(&config.reads, address.clone(), config.connect_timeout);
+        Self { pool, address, query_timeout: config.query_timeout, monitor }
     }
 
     /// `host:port/name`, as the footer shows it.
@@ -150,31 +154,22 @@ impl Database {
             Ok(Err(error)) => Err((connection_died(&error), Error::from(error))),
             Err(_) => Err((false, Error::TooSlow(format!("no answer within {:?}", self.query_timeout)))),
         };
-        let result = match limited().await {
-            Err((true, _)) => limited().await,
-            result => result,
-        }
-        .map_err(|(_, error)| error);
-        self.note(result.as_ref().err());
-        result
-    }
-
-    /// Logs when the database goes away, and why, and when it comes back.
-    fn note(&self, error: Option<&Error>) {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        match error {
-            Some(Error::Unavailable(reason)) => {
-                if outage.len() < MAX_REASONS && !outage.contains(reason) {
-                    tracing::error!(database = self.address, reason, "the database is not available");
-                    outage.push(reason.clone());
+        let answered = async {
+            match limited().await {
+                Err((true, _)) => limited().await,
+                result => result,
+            }
+        };
+        tokio::select! {
+            // The query first: one that has its answer keeps it.
+            biased;
+            result = answered => {
+                if result.is_ok() {
+                    self.monitor.answered();
                 }
+                result.map_err(|(_, error)| error)
             }
-            Some(_) => {}
-            None if outage.is_empty() => {}
-            None => {
-                tracing::info!(database = self.address, "the database is available again");
-                outage.clear();
-            }
+            reason = self.monitor.away() => Err(Error::Unavailable(reason.to_string())),
         }
     }
 }

@@ -41,15 +41,16 @@ fn quoted(value: &str) -> String {
 
 /// What mysqld said of a configuration that it refuses, as one line that names the variable where one is to blame.
 pub fn complaint(output: &str, options: &[(String, String, String)]) -> String {
-    let words: Vec<&str> = output
-        .lines()
-        .filter(|line| line.contains("[ERROR]") || line.contains("error:") || line.contains("[Warning]"))
-        .map(|line| line.rsplit_once("] ").map_or(line, |(_, words)| words).trim())
-        .filter(|words| *words != "Aborting")
-        .collect();
-    let said = words.first().copied().unwrap_or("it refuses the configuration without a word");
+    let words = |mark: &str| {
+        let words = output.lines().filter(|line| line.contains(mark));
+        let mut words = words.map(|line| line.rsplit_once("] ").map_or(line, |(_, words)| words).trim());
+        words.find(|words| *words != "Aborting")
+    };
+    let said = words("[ERROR]").or_else(|| words("error:")).or_else(|| words("[Warning]"));
+    let said = said.unwrap_or("it refuses the configuration without a word");
     let spelled = said.replace('-', "_");
-    let culprit = options.iter().find(|(_, option, _)| spelled.contains(option.as_str()));
+    let mut names = spelled.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let culprit = names.find_map(|name| options.iter().find(|(_, option, _)| option == name));
     match culprit {
         Some((variable, ..)) => format!("{variable} is not what mysqld allows: {said}"),
         None => format!("a file in /etc/mysql/conf.d or an {OPTION_PREFIX} variable is wrong; mysqld says: {said}"),
@@ -81,7 +82,7 @@ mod tests {
         innodb_buffer_pool_size = 468M
         !include /etc/mysql/tandem.cnf
         [mysqld]
-        init_connect = "SET @a='#\""'"
+        init_connect = "SET @a='#\"'"
         "#);
     }
 
@@ -94,6 +95,10 @@ mod tests {
             complaint(output, &options),
             "MYSQL_CONF_MAX_CONECTIONS is not what mysqld allows: unknown variable 'max_conections=3'."
         );
+        let other = [("MYSQL_CONF_CONECTIONS".to_owned(), "conections".to_owned(), "3".to_owned())];
+        assert!(!complaint(output, &other).contains("MYSQL_CONF_CONECTIONS"));
+        let warned = format!("2026-01-01T00:00:00Z 0 [Warning] [MY-1] [Server] 'x' is deprecated.\n{output}");
+        assert_eq!(complaint(&warned, &options), complaint(output, &options));
         assert!(complaint(output, &[]).starts_with("a file in /etc/mysql/conf.d or an MYSQL_CONF_ variable is wrong"));
     }
 

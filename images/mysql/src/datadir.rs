@@ -11,6 +11,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::{AccessFlags, access};
+
 use crate::Error;
 
 /// Where a first start works, inside the data directory. Not a hidden folder: InnoDB finds no files in those.
@@ -45,6 +49,19 @@ impl DataDir {
         &self.path
     }
 
+    /// Keeps other containers from a first start in the same volume until the result is dropped, or the process has
+    /// become mysqld, which has locks of its own. A file system without such locks goes without.
+    ///
+    /// # Errors
+    /// Another container has it.
+    pub fn lock(&self) -> Result<Option<Flock<File>>, Error> {
+        let Ok(folder) = File::open(&self.path) else { return Ok(None) };
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Err((_, Errno::EWOULDBLOCK)) => Err(Error::InUse(self.path.clone())),
+            locked => Ok(locked.ok()),
+        }
+    }
+
     /// What the directory holds; changes nothing.
     ///
     /// # Errors
@@ -53,7 +70,13 @@ impl DataDir {
         if self.first_start().join(COMPLETE).exists() || self.path.join("mysql.ibd").exists() {
             return Ok(Content::Database);
         }
-        for entry in self.entries(&self.path)? {
+        let entries = fs::read_dir(&self.path).map_err(|e| self.unwritable(e))?;
+        // What was there before the first start has been looked at then; a log file may have come since.
+        if self.first_start().exists() {
+            return Ok(Content::Nothing);
+        }
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io(&self.path, e))?.path();
             let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
             // lost+found belongs to the file system, dot files to volume drivers.
             if name != FIRST_START && name != "lost+found" && !name.starts_with('.') {
@@ -125,6 +148,22 @@ impl DataDir {
         let folder = if self.first_start().join(COMPLETE).exists() { self.first_start() } else { self.path.clone() };
         let history = fs::read_to_string(folder.join("mysql_upgrade_history")).ok();
         history.as_deref().and_then(newest_of_history).or_else(|| tablespace_version(&folder.join("mysql.ibd")))
+    }
+
+    /// Says whether a server could write to the database's files.
+    ///
+    /// # Errors
+    /// It could not; the error says what to do.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        access(&self.path, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|e| self.unwritable(e.into()))?;
+        for name in ["mysql.ibd", "ibdata1"] {
+            match fs::OpenOptions::new().read(true).write(true).open(self.path.join(name)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(self.unwritable(e)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The error for a directory that this process cannot write to, with the remedy.

@@ -8,9 +8,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{User, chown, getuid, initgroups, setgid, setuid};
+use nix::unistd::{Pid, User, chown, getuid, initgroups, setgid, setuid};
 use tandem_environment::Environment;
 use tandem_environment::limits::Limits;
 use tokio::signal::unix::{SignalKind, signal};
@@ -69,6 +71,18 @@ pub fn replace(command: &mut Command) -> Error {
     Error::Program { program, how: source.to_string() }
 }
 
+/// Lets signals that stop a container wait: until a first start listens for them, or else until mysqld does, which
+/// inherits those that are pending. Without this they are lost, because the kernel delivers no signal to a PID 1 that
+/// has no handler for it.
+pub fn hold_signals() {
+    // It fails for signals that do not exist.
+    let _ = stop_signals().thread_block();
+}
+
+fn stop_signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT])
+}
+
 /// As root, gives the data directory to the user mysql and becomes that user; as anyone else, does nothing. Call it
 /// while the process has one thread.
 ///
@@ -118,10 +132,14 @@ fn make_run() -> io::Result<()> {
 /// Whatever stops the start; the data directory is as it was, or its first start begins again.
 pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<Infallible, Error> {
     let data = DataDir::at(DATA);
+    let _lock = data.lock()?;
     let content = data.content()?;
     let settings = Settings::read(environment, content == Content::Database)?;
     if let Some(own) = arguments.iter().find(|argument| settings::is_own_option(argument)) {
         return Err(Error::OwnOption(own.clone()));
+    }
+    if content == Content::Database {
+        data.check_writable()?;
     }
     let defaults = prepare_run(&settings)?;
     if let Err(output) = server::validate(&defaults, &arguments).await? {
@@ -145,8 +163,7 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
     health::write_password(HEALTH_PASSWORD.as_ref(), &health_password)?;
     let mut mysqld = Command::new(MYSQLD);
     mysqld.arg(format!("--defaults-file={}", defaults.display())).arg(sql.option()).args(arguments);
-    // Files that group 0 can use, whichever uid the next container runs as.
-    mysqld.env("UMASK", "0660").env("UMASK_DIR", "0770");
+    mysqld.envs(server::SHARED_FILES);
     forget_secrets(&mut mysqld, environment)?;
     Err(replace(&mut mysqld))
 }
@@ -181,19 +198,26 @@ async fn first_start(settings: &Settings, data: &DataDir, defaults: &Path, argum
         fs::remove_dir_all(&run).map_err(|e| Error::io(&run, e))?;
     }
     fs::DirBuilder::new().mode(0o700).create(&run).map_err(|e| Error::io(&run, e))?;
-    let stopped = async {
-        let listen = |kind| signal(kind).map_err(|e| Error::io("signals", e));
-        let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let listen = |kind| signal(kind).map_err(|e| Error::io("signals", e));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut stopped = async || {
         tokio::select! {
-            _ = terminate.recv() => Err(Error::Stopped("SIGTERM")),
-            _ = interrupt.recv() => Err(Error::Stopped("SIGINT")),
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
         }
     };
     let first_start = FirstStart { settings, data, defaults, arguments, run: &run };
+    // The scripts that it runs must not inherit blocked signals.
+    let _ = stop_signals().thread_unblock();
     let done = tokio::select! {
         done = first_start.run() => done,
-        stopped = stopped => stopped,
+        signal = stopped() => Err(Error::Stopped(signal)),
     };
+    hold_signals();
+    // One that came too late to stop the first start is the server's.
+    if done.is_ok() && tokio::time::timeout(Duration::from_millis(10), stopped()).await.is_ok() {
+        kill(Pid::this(), Signal::SIGTERM).map_err(|e| Error::io("signals", e.into()))?;
+    }
     fs::remove_dir_all(&run).map_err(|e| Error::io(&run, e))?;
     done
 }

@@ -19,7 +19,8 @@ pub enum Error {
     OwnOption(String),
     /// The data directory cannot be written to.
     #[error(
-        "{path} is not writable for uid {uid} ({source}): give the volume to that user, or to group 0 with mode g+rwx"
+        "{path} is not writable for uid {uid} ({source}): give all of the volume to that user, or to group 0 with mode \
+         g+rwX; as root the container does the first by itself"
     )]
     Unwritable {
         /// The data directory.
@@ -29,6 +30,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Another container is about to start on the same data directory.
+    #[error("{} is in use by another container: give each its own volume", .0.display())]
+    InUse(PathBuf),
     /// The data directory holds files, but no database.
     #[error(
         "{path} holds {example}, which is no MySQL data: mount an empty volume or one with a MySQL 8.0 or later database"

@@ -140,6 +140,7 @@ impl FirstStart<'_> {
         let database = self.settings.dataset_database();
         let manifest: Manifest = load::load(server, runner, folder, database, self.run).await?;
         let loaded = began.elapsed().as_secs_f32();
+        tracing::info!("first start: checking what was loaded");
         verify::all(vec![server.connect().await?, server.connect().await?], database, &manifest).await?;
         record::write(&mut server.connect().await?, database, &manifest).await?;
         tracing::info!(

@@ -78,6 +78,7 @@ fn run(command: Subcommands) -> Result<(), Error> {
             }
             Task::Serve(arguments) => {
                 tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_target(false).init();
+                entrypoint::hold_signals();
                 entrypoint::become_mysql()?;
                 block_on(entrypoint::serve(&Environment::from_process(), arguments)).map(|never| match never {})
             }
@@ -105,8 +106,13 @@ fn run(command: Subcommands) -> Result<(), Error> {
 
 /// One thread is enough for a process that mostly waits for mysqld; conversions run on threads of their own.
 fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|e| Error::io("the runtime", e))?.block_on(work)
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().on_thread_start(entrypoint::hold_signals).build();
+    let runtime = runtime.map_err(|e| Error::io("the runtime", e))?;
+    let done = runtime.block_on(work);
+    // A thread that still waits for the other end of a pipe must not keep the process alive.
+    runtime.shutdown_background();
+    done
 }
 
 /// A running server's login for the application's user (or root), its database, and the data set that it holds.
@@ -114,9 +120,10 @@ async fn loaded(environment: &Environment) -> Result<(MySqlConnectOptions, Strin
     let settings = Settings::read(environment, true)?;
     let database = settings.dataset_database().to_owned();
     let (user, password) = match (settings.account, settings.root_password) {
-        (Some(account), _) => (account.name, account.password),
-        (None, RootPassword::Given(password)) => ("root".to_owned(), password),
-        (None, _) => ("root".to_owned(), String::new()),
+        // Without MYSQL_DATABASE the account has no rights anywhere.
+        (Some(account), _) if settings.database.is_some() => (account.name, account.password),
+        (_, RootPassword::Given(password)) => ("root".to_owned(), password),
+        _ => ("root".to_owned(), String::new()),
     };
     let login = login(health::SOCKET, &user, &password);
     let mut connection = login.connect().await.map_err(Error::sql("connecting to the server"))?;

@@ -9,15 +9,28 @@ use crate::Error;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A password of 32 characters, 192 bits of the kernel's randomness.
+/// A password of 32 characters, 192 bits of the kernel's randomness less a trifle: it has every kind of character that
+/// a server with `validate_password` asks for.
 ///
 /// # Errors
 /// The kernel has none to give.
 pub fn password() -> Result<String, Error> {
-    let mut bytes = [0_u8; 32];
-    getrandom::fill(&mut bytes).map_err(|e| Error::io("/dev/urandom", e.into()))?;
-    Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect())
+    loop {
+        let mut bytes = [0_u8; 32];
+        getrandom::fill(&mut bytes).map_err(|e| Error::io("/dev/urandom", e.into()))?;
+        let password: String = bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect();
+        if KINDS.iter().all(|kind| password.contains(kind)) {
+            return Ok(password);
+        }
+    }
 }
+
+const KINDS: [fn(char) -> bool; 4] = [
+    |c| c.is_ascii_uppercase(),
+    |c| c.is_ascii_lowercase(),
+    |c| c.is_ascii_digit(),
+    |c| c.is_ascii_punctuation(),
+];
 
 /// Writes a random password into `file`, unless the file exists: readable by its owner and its group.
 ///
@@ -46,6 +59,14 @@ mod tests {
         let (one, other) = (password().unwrap(), password().unwrap());
         assert_eq!(one.len(), 32);
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn every_password_satisfies_a_server_that_asks_for_all_kinds_of_characters() {
+        for _ in 0..200 {
+            let password = password().unwrap();
+            assert!(KINDS.iter().all(|kind| password.contains(kind)), "{password}");
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub fn plan(folder: &Path) -> Result<Vec<(PathBuf, Action)>, Error> {
         listed => listed.and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>()),
     };
     let mut paths = listed.map_err(|e| Error::io(folder, e))?;
+    // What editors, file systems and Kubernetes' volumes keep for themselves.
+    paths.retain(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")));
     paths.sort();
     paths.into_iter().map(|path| action(&path).map(|action| (path, action))).collect()
 }
@@ -107,7 +109,8 @@ impl<'a> Runner<'a> {
             Action::Execute => self.script(Command::new(path), path).await,
             Action::Source => {
                 let mut shell = Command::new("bash");
-                shell.args(["-c", ". \"$0\""]).arg(path);
+                // As the official image reads scripts: the first command that fails ends them.
+                shell.args(["-eo", "pipefail", "-c", ". \"$0\""]).arg(path);
                 self.script(shell, path).await
             }
             Action::Sql(None) => {
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn entries_are_run_in_name_order_by_their_kind() {
         let root = tempfile::tempdir().unwrap();
-        for name in ["20-b.sql", "10-a.sh", "30-c.sql.zst", "readme.md", "40-d.sql.rar", "load.dump"] {
+        for name in ["20-b.sql", "10-a.sh", "30-c.sql.zst", "readme.md", "40-d.sql.rar", "load.dump", "._20-b.sql"] {
             fs::write(root.path().join(name), "").unwrap();
         }
         fs::write(root.path().join("15-x.sh"), "").unwrap();

@@ -31,6 +31,23 @@ const UNSAFE_BUT_FAST: [&str; 6] = [
     "--mysqlx=OFF",
 ];
 
+/// What mysqld's own files may be used by: group 0 too, whichever uid the next container runs as.
+pub const SHARED_FILES: [(&str, &str); 2] = [("UMASK", "0660"), ("UMASK_DIR", "0770")];
+
+/// Options that would keep the first start's own connections out, or from writing, whatever the user sets for later.
+const LET_US_WORK: [&str; 7] = [
+    "--skip-networking",
+    "--init-connect=",
+    "--event-scheduler=OFF",
+    "--read-only=OFF",
+    "--super-read-only=OFF",
+    "--max-connections=100",
+    "--max-user-connections=0",
+];
+
+/// The same for what is a session's own.
+const WORK_SESSION: &str = "SET SESSION autocommit = ON, wait_timeout = 28800, max_execution_time = 0";
+
 /// Options for a login through a local socket.
 pub fn login(socket: impl AsRef<Path>, user: &str, password: &str) -> MySqlConnectOptions {
     MySqlConnectOptions::new()
@@ -59,7 +76,7 @@ pub async fn version() -> Result<Version, Error> {
 /// mysqld cannot be run.
 pub async fn validate(defaults: &Path, arguments: &[String]) -> Result<Result<(), String>, Error> {
     let mut command = mysqld(defaults);
-    let output = command.args(arguments).arg("--validate-config").output().await;
+    let output = command.args(arguments).args(["--log-error=stderr", "--validate-config"]).output().await;
     let output = output.map_err(|e| Error::Program { program: MYSQLD.to_owned(), how: e.to_string() })?;
     if output.status.success() {
         return Ok(Ok(()));
@@ -104,7 +121,7 @@ const PIPE_BUFFER: usize = 64 * 1024;
 
 fn mysqld(defaults: &Path) -> Command {
     let mut command = Command::new(MYSQLD);
-    command.arg(format!("--defaults-file={}", defaults.display())).kill_on_drop(true);
+    command.arg(format!("--defaults-file={}", defaults.display())).envs(SHARED_FILES).kill_on_drop(true);
     command
 }
 
@@ -158,7 +175,7 @@ impl Temporary {
             .arg(format!("--pid-file={}", run.join("mysqld.pid").display()))
             .arg(format!("--secure-file-priv={}", run.display()))
             .args(UNSAFE_BUT_FAST)
-            .args(["--skip-networking", "--init-connect=", "--event-scheduler=OFF"]);
+            .args(LET_US_WORK);
         let child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let mut server = Self { child, socket, root_password };
         loop {
@@ -186,7 +203,10 @@ impl Temporary {
     /// # Errors
     /// The server does not let it in.
     pub async fn connect(&self) -> Result<MySqlConnection, Error> {
-        self.options().connect().await.map_err(Error::sql("connecting to the temporary server"))
+        let failed = || Error::sql("connecting to the temporary server");
+        let mut connection = self.options().connect().await.map_err(failed())?;
+        sqlx::raw_sql(WORK_SESSION).execute(&mut connection).await.map_err(failed())?;
+        Ok(connection)
     }
 
     fn options(&self) -> MySqlConnectOptions {

@@ -19,9 +19,23 @@ const MAX_HOST: usize = 255;
 /// `caching_sha2_password` refuses longer passwords, in bytes.
 const MAX_PASSWORD: usize = 256;
 
+/// mysqld reads lines of 4096 bytes from an option file; this leaves room for the longest name. Escaped characters
+/// count twice, so that a value of nothing but backslashes is the one case that mysqld itself has to refuse.
+const MAX_VALUE: usize = 3900;
+
 /// Options that the entrypoint sets itself: another value would break the start, the health check or the recovery.
-const OWN_OPTIONS: [&str; 8] =
-    ["basedir", "datadir", "defaults_file", "init_file", "initialize", "initialize_insecure", "pid_file", "socket"];
+const OWN_OPTIONS: [&str; 10] = [
+    "basedir",
+    "daemonize",
+    "datadir",
+    "defaults_file",
+    "init_file",
+    "initialize",
+    "initialize_insecure",
+    "pid_file",
+    "socket",
+    "validate_config",
+];
 
 const ROOT_PASSWORD: Variable<String> = Variable::new(
     "MYSQL_ROOT_PASSWORD",
@@ -255,7 +269,7 @@ fn options(environment: &Environment) -> Result<Vec<(String, String, String)>, E
                 "{variable} names no server option: after {OPTION_PREFIX} come letters, digits and _"
             )));
         }
-        if OWN_OPTIONS.contains(&option.as_str()) {
+        if sets_own(&option) {
             return Err(Error::Conflict(format!("{variable} sets an option that the image sets itself: leave it out")));
         }
         if value.is_empty() {
@@ -264,6 +278,9 @@ fn options(environment: &Environment) -> Result<Vec<(String, String, String)>, E
         if value.contains(char::is_control) {
             return Err(Error::Conflict(format!("{variable} holds a control character: give one line of text")));
         }
+        if value.len() > MAX_VALUE {
+            return Err(Error::Conflict(format!("{variable} is longer than the {MAX_VALUE} bytes that mysqld reads")));
+        }
         found.push((variable, option, value));
     }
     Ok(found)
@@ -271,8 +288,17 @@ fn options(environment: &Environment) -> Result<Vec<(String, String, String)>, E
 
 /// Whether a command-line option of mysqld is one that the image sets itself.
 pub fn is_own_option(argument: &str) -> bool {
-    let name = argument.trim_start_matches('-').split('=').next().unwrap_or_default().replace('-', "_");
-    OWN_OPTIONS.contains(&name.as_str())
+    match argument.strip_prefix("--") {
+        Some(option) => sets_own(&option.split('=').next().unwrap_or_default().replace('-', "_")),
+        // The short forms of basedir and datadir.
+        None => argument.starts_with("-b") || argument.starts_with("-h"),
+    }
+}
+
+/// mysqld takes an option's beginning for the option, and knows `loose_` for those that it may not have.
+fn sets_own(option: &str) -> bool {
+    let option = option.strip_prefix("loose_").unwrap_or(option);
+    !option.is_empty() && OWN_OPTIONS.iter().any(|own| own.starts_with(option))
 }
 
 fn password(value: &str) -> Option<String> {
@@ -377,6 +403,7 @@ mod tests {
     #[case(&[("MYSQL_ROOT_PASSWORD_FILE", "/nonexistent/x")], "MYSQL_ROOT_PASSWORD_FILE")]
     #[case(&[("MYSQL_ALLOW_EMPTY_PASSWORD", "1"), ("MYSQL_ONETIME_PASSWORD", "1")], "MYSQL_ONETIME_PASSWORD")]
     #[case(&[ROOT, ("MYSQL_CONF_DATADIR", "/x")], "MYSQL_CONF_DATADIR")]
+    #[case(&[ROOT, ("MYSQL_CONF_LOOSE_DATADIR", "/x")], "MYSQL_CONF_LOOSE_DATADIR")]
     #[case(&[ROOT, ("MYSQL_CONF_A B", "1")], "MYSQL_CONF_A B")]
     #[case(&[ROOT, ("MYSQL_CONF_MAX_CONNECTIONS", "")], "MYSQL_CONF_MAX_CONNECTIONS")]
     #[case(&[ROOT, ("MYSQL_CONF_SQL_MODE", "a\n[mysqld]")], "MYSQL_CONF_SQL_MODE")]
@@ -388,6 +415,11 @@ mod tests {
     #[rstest]
     #[case("--datadir=/x", true)]
     #[case("--init-file=/x", true)]
+    #[case("--datad=/x", true)]
+    #[case("--loose-datadir=/x", true)]
+    #[case("-h/x", true)]
+    #[case("/x", false)]
+    #[case("--help", false)]
     #[case("--max-connections=5", false)]
     fn options_of_the_image_itself_are_known(#[case] argument: &str, #[case] own: bool) {
         assert_eq!(is_own_option(argument), own);

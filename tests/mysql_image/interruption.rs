@@ -1,0 +1,179 @@
+//! First starts that are killed or stopped, and starts that are stopped at once.
+
+use rstest::rstest;
+use tandem_tests::docker::{Container, Volume, wait_for};
+
+use crate::image::{DATA, INIT, LOAD, READY, START, image_or_skip, never_ready, root, says};
+
+const INITIALISING: &str = "initializing of server in progress";
+const INITIALISED: &str = "MySQL Server Initialization - end";
+const CHECKING: &str = "first start: checking what was loaded";
+const DONE: &str = "first start: done";
+
+/// Waits until a table's file, where the first start works, has this size in MiB.
+fn wait_for_file(container: &Container, table: &str, mebibytes: u64) {
+    wait_for(&format!("{table} has {mebibytes} MiB"), LOAD, || {
+        assert!(container.running(), "the container ended");
+        let file = format!("{DATA}/tandem-first-start/employees/{table}.ibd");
+        let size: u64 = String::from_utf8_lossy(&container.sh(&format!("stat -c %s {file}")).stdout).trim().parse().ok()?;
+        (size >= mebibytes << 20).then_some(())
+    });
+}
+
+#[test]
+fn a_first_start_that_is_killed_at_any_moment_is_finished_by_the_next() {
+    let image = image_or_skip!();
+    let volume = Volume::create();
+    // Another uid each time: what one leaves, the next has to remove.
+    let start = |uid: u32| image.small().user(&format!("{uid}:0")).volume(&volume, DATA).start();
+    for (uid, moment, begins_again) in [
+        (999, "first start: initialising", false),
+        (20_001, INITIALISING, true),
+        (20_002, INITIALISED, true),
+        (20_003, "first start: /run/mysqld/first-start/small", true),
+        (20_004, CHECKING, true),
+        (20_005, DONE, true),
+        (20_006, READY, false),
+    ] {
+        let container = start(uid);
+        container.wait_for_log(moment, 1, START);
+        container.kill();
+        assert_eq!(container.log().contains("starting over"), begins_again, "killed at {moment:?}");
+    }
+    let container = start(20_007).healthy(START);
+    assert!(!container.log().contains("initialising"), "what was complete has been made again");
+    says(&container.sh_ok("tandem-mysql verify"), &["employees: 10,000 rows", "data set complete"]);
+    assert_eq!(container.sh_ok(&format!("ls {DATA} | grep -c first-start || true")), "0");
+}
+
+#[test]
+fn the_full_data_set_is_whole_after_kills_at_five_moments_and_was_loaded_in_bulk() {
+    let image = image_or_skip!();
+    let container = image.quick().env("MYSQL_DATASET", "full").create();
+    let moments: [(&str, &dyn Fn()); 5] = [
+        ("initialising", &|| container.wait_for_log(INITIALISING, 1, START)),
+        ("some rows are there", &|| wait_for_file(&container, "salaries", 12)),
+        ("most rows are there", &|| wait_for_file(&container, "salaries", 64)),
+        ("checking", &|| container.wait_for_log(CHECKING, 1, LOAD)),
+        ("ready", &|| container.wait_for_log(READY, 1, LOAD)),
+    ];
+    for (number, (moment, reached)) in moments.iter().enumerate() {
+        container.start();
+        reached();
+        if number == 1 {
+            loads_in_bulk(&container);
+        }
+        container.kill();
+        assert!(container.log().matches("starting over").count() == number.min(3), "killed when {moment}");
+    }
+    container.start();
+    container.wait_until_healthy(START);
+    let verified = container.sh_ok("tandem-mysql verify");
+    says(&verified, &["employees: 300,024 rows", "salaries: 2,844,047 rows", "data set complete"]);
+    assert_eq!(redo_log(&root(&container).ok("SHOW GLOBAL STATUS LIKE 'Innodb_redo_log_enabled'")), "ON");
+}
+
+/// Looks at the temporary server while it loads: redo log off, several connections at once.
+fn loads_in_bulk(container: &Container) {
+    let ask = |sql: &str| {
+        let client = "mysql --defaults-extra-file=/run/mysqld/first-start/login.cnf -N -B -e";
+        container.sh_ok(&format!("{client} \"{sql}\""))
+    };
+    assert_eq!(redo_log(&ask("SHOW GLOBAL STATUS LIKE 'Innodb_redo_log_enabled'")), "OFF");
+    let loading = ask("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'LOAD DATA%'");
+    assert!(loading.parse::<u32>().unwrap() > 1, "{loading} connections load");
+}
+
+fn redo_log(status: &str) -> &str {
+    status.split_whitespace().last().unwrap_or_default()
+}
+
+#[test]
+fn a_final_move_that_was_killed_anywhere_goes_on() {
+    let image = image_or_skip!();
+    let volume = Volume::create();
+    let container = image.quick().volume(&volume, DATA).start().healthy(START);
+    root(&container).ok("CREATE DATABASE kept; CREATE TABLE kept.t (a INT PRIMARY KEY); INSERT INTO kept.t VALUES (7)");
+    container.stop();
+    let back = "mkdir tandem-first-start; touch tandem-first-start/.complete; chown -R 999:0 tandem-first-start; mv";
+    for left in [
+        format!("{back} $(ls | grep -v first-start) tandem-first-start/"),
+        format!("{back} $(ls | grep -v first-start | head -n 8) tandem-first-start/"),
+        format!("{back} $(ls | grep -v first-start | tail -n 8) tandem-first-start/"),
+        format!("{back} mysql.ibd tandem-first-start/"),
+        "mkdir tandem-first-start; touch tandem-first-start/.complete; chown -R 999:0 tandem-first-start".to_owned(),
+        "mkdir tandem-first-start; chown 999:0 tandem-first-start".to_owned(),
+    ] {
+        volume.sh(&image.name, DATA, &left);
+        container.start();
+        container.wait_until_healthy(START);
+        assert_eq!(root(&container).ok("SELECT a FROM kept.t"), "7", "after {left}");
+        assert_eq!(container.sh_ok(&format!("ls {DATA} | grep -c first-start || true")), "0", "after {left}");
+        container.stop();
+    }
+}
+
+#[rstest]
+#[case::it_initialises("", INITIALISING)]
+#[case::it_loads("", "first start: /run/mysqld/first-start/small")]
+#[case::it_checks("", CHECKING)]
+#[case::a_script_waits("touch /tmp/waiting; echo the script waits; sleep 1000", "the script waits")]
+fn a_stop_ends_a_first_start_promptly_and_the_next_one_finishes_it(#[case] script: &str, #[case] moment: &str) {
+    let image = image_or_skip!();
+    let init = Volume::create();
+    init.write(&image.name, &[("10.sh", "644", &format!("[ -e /tmp/waiting ] && exit\n{script}\n:"))]);
+    let container = image.small().volume(&init, &format!("{INIT}:ro")).start();
+    container.wait_for_log(moment, 1, START);
+    let took = container.stop();
+    // Docker's own default is ten seconds before it kills.
+    assert!(took.as_secs() < 8, "{took:?}");
+    assert_eq!(container.exit_code(1), 1);
+    says(&container.stderr(), &["tandem-mysql: stopped by SIGTERM during the first start"]);
+    never_ready(&container);
+
+    container.start();
+    container.wait_until_healthy(START);
+    says(&container.sh_ok("tandem-mysql verify"), &["data set complete"]);
+}
+
+#[test]
+fn a_stop_is_clean_at_any_moment_of_a_later_start() {
+    let image = image_or_skip!();
+    let container = image.quick().start().healthy(START);
+    container.stop();
+    assert_eq!(container.exit_code(1), 0);
+    says(&container.stderr(), &["Shutdown complete"]);
+
+    // Before the server, while it starts, and when it has just begun to serve.
+    let moments = [None, Some("MySQL Server - start"), Some("InnoDB initialization has started"), Some(READY)];
+    for (stops, moment) in (1..).zip(moments) {
+        let before = moment.map(|moment| container.log().matches(moment).count());
+        container.start();
+        if let (Some(moment), Some(before)) = (moment, before) {
+            container.wait_for_log(moment, before + 1, START);
+        }
+        let took = container.stop();
+        assert_eq!(container.exit_code(1), 0, "after {took:?}, at {moment:?}");
+        assert_eq!(container.log().matches("Shutdown complete").count(), stops + 1, "at {moment:?}");
+    }
+    for _ in 0..3 {
+        tandem_tests::docker::docker_ok(&["restart", "-t", "60", container.name()]);
+    }
+    container.wait_until_healthy(START);
+    says(&container.log(), &["Shutdown complete"]);
+    assert!(!container.log().contains("crash recovery"), "a shutdown was not clean");
+}
+
+#[test]
+fn two_containers_never_share_a_first_start() {
+    let image = image_or_skip!();
+    let (volume, init) = (Volume::create(), Volume::create());
+    init.write(&image.name, &[("10.sh", "644", "echo the script waits\nuntil [ -e /tmp/go ]; do sleep 0.1; done\n")]);
+    let one = image.quick().volume(&volume, DATA).volume(&init, INIT).start();
+    one.wait_for_log("the script waits", 1, START);
+    let other = image.quick().volume(&volume, DATA).finish();
+    assert_eq!(other.code, 1);
+    says(&other.stderr, &["tandem-mysql: /var/lib/mysql is in use by another container"]);
+    one.sh_ok("touch /tmp/go");
+    one.wait_until_healthy(START);
+}
