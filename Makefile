@@ -9,9 +9,10 @@ help: ## list the targets
 up: ## set everything up on this machine and start it on http://localhost (HTTP_PORT moves the port)
 	@compose/up
 
+# The passwords belong to root, as the container that made them did: the same container removes them.
 down: ## stop it; with VOLUMES=1 also forget the data and the passwords
 	@$(COMPOSE) down --remove-orphans $(if $(VOLUMES),--volumes)
-	@$(if $(VOLUMES),rm -f compose/secrets/mysql_password compose/secrets/mysql_root_password)
+	@$(if $(VOLUMES),$(COMPOSE) run --rm --entrypoint rm setup -rf /secrets/root /secrets/app && $(COMPOSE) down)
 
 logs: ## follow the containers' output
 	@$(COMPOSE) logs -f --tail 100

@@ -49,7 +49,10 @@ fn a_checkout_without_a_manifest_is_held_against_the_figures_of_test_db() {
     let image = image_or_skip!();
     let container = start(&image, &checkout(&image, "test_db", "rm dataset.json"));
     assert_eq!(container.exit_code(START), 1);
-    says(&container.stderr(), &["tandem-mysql: the data check failed: table employees has 1,000 rows instead of 300,024"]);
+    says(
+        &container.stderr(),
+        &["tandem-mysql: the data check failed: table employees has 1,000 rows instead of 300,024"],
+    );
     never_ready(&container);
     // The official image serves at the second start.
     container.start();
@@ -60,7 +63,10 @@ fn a_checkout_without_a_manifest_is_held_against_the_figures_of_test_db() {
 
 #[rstest]
 #[case::one_value_changed("sed -i \"0,/'1986-[0-9-]*'/s//'1986-02-29'/\" load_titles.dump", "load_titles.dump")]
-#[case::one_salary_changed("sed -i '0,/,\\([0-9]*\\)1,/s//,\\12,/' load_salaries2.dump", "table salaries has a row with wrong content")]
+#[case::one_salary_changed(
+    "sed -i '0,/,\\([0-9]*\\)1,/s//,\\12,/' load_salaries2.dump",
+    "table salaries has a row with wrong content"
+)]
 #[case::one_row_lost("sed -i '0,/^(.*),$/s///' load_dept_emp.dump", "table dept_emp has ")]
 #[case::a_file_cut_off("truncate -s 20000 load_salaries3.dump", "load_salaries3.dump")]
 #[case::a_file_missing("rm load_titles.dump", "load_titles.dump")]

@@ -10,16 +10,32 @@ fn scripts_of_every_kind_run_once_in_name_order_in_the_users_database() {
     let init = Volume::create();
     let insert = |text: &str| format!("INSERT INTO ran (what) VALUES ('{text}');\n");
     let files = [
-        ("00.sql", "644", "CREATE TABLE ran (n INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(40));\n"),
-        ("10-executed.sh", "755", "#!/bin/bash\nmysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" \"$MYSQL_DATABASE\" -e \"INSERT INTO ran (what) VALUES ('executed as $0')\"\n"),
-        ("20-no-shebang.sh", "755", "mysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" \"$MYSQL_DATABASE\" -e \"INSERT INTO ran (what) VALUES ('no shebang')\"\n"),
-        ("30-sourced.sh", "644", "sourced=yes\n[[ $sourced ]] && mysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" \"$MYSQL_DATABASE\" -e \"INSERT INTO ran (what) VALUES ('sourced for $MYSQL_USER')\"\n"),
+        ("00.sql", "644", "CREATE TABLE ran (n INT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(80));\n"),
+        (
+            "10-executed.sh",
+            "755",
+            "#!/bin/bash\nmysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" \"$MYSQL_DATABASE\" -e \"INSERT INTO ran (what) VALUES ('executed as $0')\"\n",
+        ),
+        (
+            "20-no-shebang.sh",
+            "755",
+            "mysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" \"$MYSQL_DATABASE\" -e \"INSERT INTO ran (what) VALUES ('no shebang')\"\n",
+        ),
+        (
+            "30-sourced.sh",
+            "644",
+            "sourced=yes\n[[ $sourced ]] && mysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" \"$MYSQL_DATABASE\" -e \"INSERT INTO ran (what) VALUES ('sourced for $MYSQL_USER')\"\n",
+        ),
         ("40.sql", "644", &insert("sql, größer ☃")),
         ("50.sql", "644", &insert("gz")),
         ("51.sql", "644", &insert("bz2")),
         ("52.sql", "644", &insert("xz")),
         ("53.sql", "644", &insert("zst")),
-        ("60-source.sql", "644", "source part/more.sql;\nDELIMITER //\nCREATE FUNCTION two() RETURNS INT DETERMINISTIC BEGIN RETURN 2; END//\nDELIMITER ;\nINSERT INTO ran (what) VALUES (CONCAT('two is ', two()));\n"),
+        (
+            "60-source.sql",
+            "644",
+            "source part/more.sql;\nDELIMITER //\nCREATE FUNCTION two() RETURNS INT DETERMINISTIC BEGIN RETURN 2; END//\nDELIMITER ;\nINSERT INTO ran (what) VALUES (CONCAT('two is ', two()));\n",
+        ),
         ("part/more.sql", "644", &insert("from source")),
         ("._40.sql", "644", "this is no SQL"),
         ("notes.txt", "644", "this is no SQL"),
@@ -75,7 +91,7 @@ fn server_settings_do_not_get_into_the_way_of_the_first_start() {
         ("MYSQL_CONF_MAX_CONNECTIONS", "1"),
         ("MYSQL_CONF_MAX_EXECUTION_TIME", "1"),
         ("MYSQL_CONF_WAIT_TIMEOUT", "1"),
-        ("MYSQL_CONF_INIT_CONNECT", "SELECT # \"nonsense\" 'here'"),
+        ("MYSQL_CONF_INIT_CONNECT", "SELECT 1 # \"nonsense\" 'here'"),
         ("MYSQL_CONF_SQL_MODE", "ANSI_QUOTES,NO_BACKSLASH_ESCAPES"),
         ("MYSQL_CONF_CHARACTER_SET_SERVER", "latin1"),
         ("MYSQL_CONF_LOWER_CASE_TABLE_NAMES", "1"),
@@ -88,5 +104,5 @@ fn server_settings_do_not_get_into_the_way_of_the_first_start() {
     assert_eq!(root(&container).ok("SELECT COUNT(*) FROM shop.employees"), "10000");
     let settings = "SELECT @@max_connections, @@global.wait_timeout, @@lower_case_table_names, @@super_read_only";
     assert_eq!(root(&container).ok(settings), "1\t1\t1\t1");
-    assert_eq!(root(&container).ok("SELECT @@init_connect"), "SELECT # \"nonsense\" 'here'");
+    assert_eq!(root(&container).ok("SELECT @@init_connect"), "SELECT 1 # \"nonsense\" 'here'");
 }

@@ -56,7 +56,10 @@ fn locked_down_it_serves_as_any_uid_of_group_0() {
     let run = || image.small().volume(&volume, DATA).strict();
     let container = run().user("12345:0").start().healthy(START);
     root(&container).ok("CREATE DATABASE kept; CREATE TABLE kept.t (a INT PRIMARY KEY); INSERT INTO kept.t VALUES (7)");
-    says(&container.sh_ok("tandem-mysql verify; id -u; cat /proc/1/status"), &["data set complete", "12345", "CapEff:\t0000000000000000"]);
+    says(
+        &container.sh_ok("tandem-mysql verify; id -u; cat /proc/1/status"),
+        &["data set complete", "12345", "CapEff:\t0000000000000000"],
+    );
     container.stop();
     assert_eq!(container.exit_code(1), 0);
     // Another uid on the same volume, after a clean end and after a kill.
@@ -103,7 +106,8 @@ fn a_volume_that_cannot_be_written_is_refused_with_the_remedy() {
         ended.stderr
     };
     // Empty and somebody else's, then read-only.
-    volume.sh(&image.name, DATA, "chown 4321:4321 .; chmod 755 .");
+    // The hidden file keeps Docker from giving the volume the image's owner again.
+    volume.sh(&image.name, DATA, "touch .keep; chown 4321:4321 .; chmod 755 .");
     says(&start(image.quick().volume(&volume, DATA)), &["/var/lib/mysql is not writable for uid 999", "g+rwX"]);
     volume.sh(&image.name, DATA, "chmod 700 .");
     says(&start(image.quick().volume(&volume, DATA)), &["/var/lib/mysql is not writable for uid 999", "g+rwX"]);

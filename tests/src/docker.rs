@@ -159,7 +159,9 @@ impl Volume {
         let mut script = String::new();
         for (number, (path, mode, content)) in files.iter().enumerate() {
             run = run.env(&format!("CONTENT_{number}"), content);
-            script += &format!("mkdir -p \"$(dirname '{path}')\"; printf %s \"$CONTENT_{number}\" > '{path}'; chmod {mode} '{path}'\n");
+            script += &format!(
+                "mkdir -p \"$(dirname '{path}')\"; printf %s \"$CONTENT_{number}\" > '{path}'; chmod {mode} '{path}'\n"
+            );
         }
         run.command(&["-ec", &script]).finish().ok();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tandem_environment::variable::{self, number};
-use tandem_environment::{Described, Environment, Error, Variable};
+use tandem_environment::{Described, Environment, Error, SHUTDOWN_TIMEOUT, Variable};
 
 const LISTEN: Variable<Listen> =
     Variable::new("LISTEN", "host:port, [IPv6 address]:port or unix:/path", listen, "where the pages are served")
@@ -114,13 +114,6 @@ const SERVED_BY: Variable<String> = Variable::new(
     served_by,
     "the name in `X-Served-By` and in the footer; the host's name where it is not set",
 );
-const SHUTDOWN_TIMEOUT: Variable<u64> = Variable::new(
-    "SHUTDOWN_TIMEOUT",
-    "seconds, 0 to 3600",
-    number::<u64, 0, 3600>,
-    "how long requests in flight may take to finish after SIGTERM",
-)
-.default("20");
 
 /// Every variable, in the order of the documentation.
 pub const VARIABLES: &[&dyn Described] = &[
@@ -234,7 +227,7 @@ impl Config {
             log_format: LOG_FORMAT.require(environment)?,
             migrate_on_start: MIGRATE_ON_START.require(environment)?,
             served_by: SERVED_BY.read(environment)?.unwrap_or_else(host_name),
-            shutdown_timeout: seconds(SHUTDOWN_TIMEOUT)?,
+            shutdown_timeout: Duration::from_secs(SHUTDOWN_TIMEOUT.require(environment)?.into()),
         })
     }
 }

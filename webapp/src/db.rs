@@ -55,9 +55,10 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
-            | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => Self::Unavailable(text),
+            // The pool is busy. Were the database away, the monitor would have ended the wait.
+            sqlx::Error::PoolTimedOut => Self::TooSlow(text),
             sqlx::Error::Database(_) => match server_code(&error) {
                 // Too many connections, access denied, no such database, shutting down, host blocked or not allowed,
                 // resource limits of the user, killed, offline mode, interrupted.
@@ -149,6 +150,11 @@ impl Database {
         F: Fn(&'a MySqlPool) -> Fut,
         Fut: Future<Output = sqlx::Result<T>>,
     {
+        // Not even tried while the database is away: each try would look up its name and connect, for nothing, and what
+        // thousands of visitors have set off by then would have to be worked off before anybody is answered again.
+        if let Some(reason) = self.monitor.is_away() {
+            return Err(Error::Unavailable(reason.to_string()));
+        }
         let limited = async || match tokio::time::timeout(self.query_timeout, query(&self.pool)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err((connection_died(&error), Error::from(error))),
@@ -164,8 +170,10 @@ impl Database {
             // The query first: one that has its answer keeps it.
             biased;
             result = answered => {
-                if result.is_ok() {
-                    self.monitor.answered();
+                match result {
+                    Ok(_) => self.monitor.answered(),
+                    Err((_, Error::Unavailable(_))) => self.monitor.doubted(),
+                    Err(_) => {}
                 }
                 result.map_err(|(_, error)| error)
             }

@@ -60,9 +60,10 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     response
 }
 
-/// Whether an id from outside can stand in a log line and in a header.
+/// Whether an id from outside can stand in a log line and in a header: the same rule as nginx's in the web image, so that
+/// one request has one id in all logs.
 fn sane(id: &HeaderValue) -> bool {
-    (1..=64).contains(&id.len()) && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    (1..=128).contains(&id.len()) && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
 }
 
 /// 32 hexadecimal digits that nobody else has: the standard library's hash of a counter, with keys that are random in
@@ -86,14 +87,15 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case("0a1b-2c.d_E", true)]
+    #[case("0a1b-2c.d_E:f", true)]
+    #[case(&"a".repeat(128), true)]
+    #[case(&"a".repeat(129), false)]
     #[case("", false)]
     #[case("a b", false)]
     #[case("<script>", false)]
     #[case("a\"b", false)]
     fn ids_from_outside_are_taken_if_they_are_plain(#[case] id: &str, #[case] good: bool) {
         assert_eq!(sane(&HeaderValue::from_str(id).unwrap()), good);
-        assert!(!sane(&HeaderValue::from_str(&"a".repeat(65)).unwrap()));
     }
 
     #[test]

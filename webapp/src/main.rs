@@ -1,4 +1,4 @@
-//! The command line: `webapp serve` and `webapp migrate`. All configuration comes from the environment.
+//! The command line: `webapp serve`, `webapp check` and `webapp migrate`. All configuration comes from the environment.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Serve pages until SIGTERM
     Serve,
+    /// Check the variables, and do nothing else
+    Check,
     /// Add the indexes that the pages need to the database
     Migrate,
 }
@@ -52,6 +54,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             runtime.block_on(server::serve(config)).map_err(Into::into)
         }
         Command::Migrate => runtime.block_on(migrate(&config)),
+        Command::Check => Ok(()),
     };
     // A name look-up that hangs must not keep the process.
     runtime.shutdown_background();

@@ -6,10 +6,12 @@
 //! lock without end; here a replica gives up after a while and says so. And it locks per server and database without
 //! a limit on metadata locks, so that one long query would make the migration block every other query behind it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::task::JoinSet;
 
 use crate::config::DatabaseConfig;
 
@@ -127,7 +129,7 @@ pub fn missing(applied: &[u32]) -> Vec<u32> {
 /// See [`Error`].
 pub async fn run(config: &DatabaseConfig, patience: Duration) -> Result<Vec<Step>, Error> {
     let mut connection = connect(&config.primary, config.connect_timeout).await?;
-    let result = run_locked(&mut connection, patience).await;
+    let result = run_locked(&mut connection, config, patience).await;
     // The lock goes with the connection, whatever happened.
     let _ = connection.close().await;
     result
@@ -141,7 +143,11 @@ async fn connect(options: &MySqlConnectOptions, limit: Duration) -> Result<MySql
     connected.map_err(|source| Error::Connect { address: crate::db::address(options), source })
 }
 
-async fn run_locked(connection: &mut MySqlConnection, patience: Duration) -> Result<Vec<Step>, Error> {
+async fn run_locked(
+    connection: &mut MySqlConnection,
+    config: &DatabaseConfig,
+    patience: Duration,
+) -> Result<Vec<Step>, Error> {
     // Names of locks hold for the whole server, and at most 64 characters.
     let locked: Option<i64> =
         sqlx::query_scalar("SELECT GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), ?)")
@@ -152,8 +158,6 @@ async fn run_locked(connection: &mut MySqlConnection, patience: Duration) -> Res
     if locked != Some(1) {
         return Err(Error::Locked(patience));
     }
-    // Adding an index waits for queries that are under way, and everybody who comes later waits behind it: not for long.
-    connection.execute("SET SESSION lock_wait_timeout = 10").await.map_err(Error::Record)?;
     for migration in MIGRATIONS {
         if !table_exists(connection, migration.table).await.map_err(Error::Record)? {
             return Err(Error::NotLoaded(migration.table));
@@ -172,17 +176,44 @@ async fn run_locked(connection: &mut MySqlConnection, patience: Duration) -> Res
         .fetch_all(&mut *connection)
         .await
         .map_err(Error::Record)?;
-    let mut steps = Vec::with_capacity(MIGRATIONS.len());
-    for migration in MIGRATIONS {
-        let outcome = if applied.contains(&migration.version) {
-            Outcome::Recorded
-        } else {
-            let version = migration.version;
-            apply(connection, migration).await.map_err(|source| Error::Statement { version, source })?
-        };
-        steps.push(Step { version: migration.version, table: migration.table, index: migration.index, outcome });
+    // Each table has a connection of its own: adding an index keeps one core busy, and servers have more.
+    let mut tables: BTreeMap<&str, Vec<&'static Migration>> = BTreeMap::new();
+    for migration in MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)) {
+        tables.entry(migration.table).or_default().push(migration);
     }
-    Ok(steps)
+    let mut working = JoinSet::new();
+    for migrations in tables.into_values() {
+        let (options, limit) = (config.primary.clone(), config.connect_timeout);
+        working.spawn(async move { apply_to_table(&options, limit, migrations).await });
+    }
+    // All of them are waited for, so that nothing goes on behind the lock's back; the first error counts.
+    let ended = working.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut outcomes: BTreeMap<u32, Outcome> = ended.into_iter().flatten().collect();
+    Ok(MIGRATIONS
+        .iter()
+        .map(|&Migration { version, table, index, .. }| {
+            let outcome = outcomes.remove(&version).unwrap_or(Outcome::Recorded);
+            Step { version, table, index, outcome }
+        })
+        .collect())
+}
+
+/// Applies the migrations of one table, in their order.
+async fn apply_to_table(
+    options: &MySqlConnectOptions,
+    limit: Duration,
+    migrations: Vec<&Migration>,
+) -> Result<Vec<(u32, Outcome)>, Error> {
+    let mut connection = connect(options, limit).await?;
+    // Adding an index waits for queries that are under way, and everybody who comes later waits behind it: not for long.
+    connection.execute("SET SESSION lock_wait_timeout = 10").await.map_err(Error::Record)?;
+    let mut outcomes = Vec::new();
+    for migration in migrations {
+        let version = migration.version;
+        let outcome = apply(&mut connection, migration).await.map_err(|source| Error::Statement { version, source })?;
+        outcomes.push((version, outcome));
+    }
+    Ok(outcomes)
 }
 
 async fn apply(connection: &mut MySqlConnection, migration: &Migration) -> sqlx::Result<Outcome> {

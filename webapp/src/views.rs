@@ -259,14 +259,14 @@ mod filters {
     use askama::{Result, Values};
     use chrono::NaiveDate;
 
-    /// A number with thin groups of three digits: 2 844 047.
+    /// A number in groups of three digits: 2,844,047.
     #[askama::filter_fn]
     pub(super) fn grouped<N: Borrow<i64>>(number: N, _: &dyn Values) -> Result<String> {
         let digits = number.borrow().to_string();
         let mut out = String::new();
         for (position, digit) in digits.chars().enumerate() {
             if position > 0 && (digits.len() - position).is_multiple_of(3) {
-                out.push('\u{202f}');
+                out.push(',');
             }
             out.push(digit);
         }

@@ -8,7 +8,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -23,6 +23,10 @@ use tandem_webapp::db::{self, Database};
 use tandem_webapp::migrations::{self, Outcome};
 use tandem_webapp::router;
 use tandem_webapp::search::Search;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 const SCHEMA: &str = include_str!("schema.sql");
@@ -476,4 +480,148 @@ async fn no_page_is_answered_from_memory_while_the_database_is_away() {
     for path in ["/", "/departments", "/show", "/employees", "/api/v1/overview", "/api/v1/departments", "/readyz"] {
         assert_eq!(get(&pages, path).await.0, 503, "{path}");
     }
+}
+
+/// Stands between the application and the server, and can freeze: connections stay open, and nothing passes any more.
+struct Freezer {
+    port: u16,
+    frozen: watch::Sender<bool>,
+}
+
+impl Freezer {
+    async fn before(server: &MySqlConnectOptions) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (frozen, thawed) = watch::channel(false);
+        let server = format!("{}:{}", server.get_host(), server.get_port());
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let server = TcpStream::connect(&server).await.unwrap();
+                let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+                tokio::spawn(pass(from_client, to_server, thawed.clone()));
+                tokio::spawn(pass(from_server, to_client, thawed.clone()));
+            }
+        });
+        Self { port, frozen }
+    }
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut frozen: watch::Receiver<bool>) {
+    let mut part = [0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut part).await {
+        if frozen.wait_for(|frozen| !frozen).await.is_err() || to.write_all(&part[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn sleep_for(db: &Database, seconds: f64) -> Result<i64, db::Error> {
+    db.read(|pool| sqlx::query_scalar("SELECT SLEEP(?)").bind(seconds).fetch_one(pool)).await
+}
+
+#[tokio::test]
+async fn waiting_for_a_turn_in_a_busy_pool_is_not_an_outage() {
+    let fixture = fixture!(Fixture::empty());
+    let config = DatabaseConfig {
+        pool_size: 1,
+        connect_timeout: Duration::from_secs(1),
+        query_timeout: Duration::from_secs(20),
+        ..fixture.config()
+    };
+    let db = Arc::new(Database::new(&config));
+    let mut visitors = tokio::task::JoinSet::new();
+    // Three times as long as the database may stay silent.
+    for _ in 0..10 {
+        let db = Arc::clone(&db);
+        visitors.spawn(async move { sleep_for(&db, 0.3).await });
+    }
+    let answers = visitors.join_all().await;
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(0))), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_turn_that_never_comes_is_said_to_be_slow_and_not_an_outage() {
+    let fixture = fixture!(Fixture::empty());
+    let config = DatabaseConfig { pool_size: 1, query_timeout: Duration::from_secs(1), ..fixture.config() };
+    let db = Database::new(&config);
+    let (first, second) = tokio::join!(sleep_for(&db, 5.0), sleep_for(&db, 0.0));
+    assert!(matches!(first, Ok(1) | Err(db::Error::TooSlow(_))), "{first:?}");
+    assert!(matches!(second, Ok(0) | Err(db::Error::TooSlow(_))), "{second:?}");
+}
+
+#[tokio::test]
+async fn an_outage_ends_waiting_requests_at_once_and_is_over_as_soon_as_the_database_answers() {
+    let fixture = fixture!(Fixture::empty());
+    let freezer = Freezer::before(&fixture.server).await;
+    let reads = fixture.config().reads.host("127.0.0.1").port(freezer.port);
+    let config = DatabaseConfig {
+        reads,
+        pool_size: 2,
+        connect_timeout: Duration::from_secs(1),
+        query_timeout: Duration::from_secs(20),
+        ..fixture.config()
+    };
+    let db = Arc::new(Database::new(&config));
+    for _ in 0..2 {
+        assert!(sleep_for(&db, 0.0).await.is_ok());
+        // Two in the middle of their queries, six that wait for a connection.
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let db = Arc::clone(&db);
+            waiting.spawn(async move { sleep_for(&db, 10.0).await });
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        freezer.frozen.send(true).unwrap();
+        let began = Instant::now();
+        let answers = waiting.join_all().await;
+        assert!(answers.iter().all(|answer| matches!(answer, Err(db::Error::Unavailable(_)))), "{answers:?}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let began = Instant::now();
+        assert!(matches!(sleep_for(&db, 0.0).await, Err(db::Error::Unavailable(_))));
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+
+        freezer.frozen.send(false).unwrap();
+        let began = Instant::now();
+        while sleep_for(&db, 0.0).await.is_err() {
+            assert!(began.elapsed() < Duration::from_secs(3), "it does not recover");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_changes_is_an_outage_for_who_is_not_in_and_over_when_it_fits_again() {
+    let fixture = fixture!(Fixture::empty());
+    let user = format!("u{}", fixture.name.trim_start_matches("tandem_test_"));
+    let mut root = fixture.connection().await;
+    let mut sql = async |text: String| root.execute(AssertSqlSafe(text)).await.map(|_| ()).unwrap();
+    sql(format!("CREATE USER {user} IDENTIFIED BY 'old'")).await;
+    sql(format!("GRANT ALL ON {}.* TO {user}", fixture.name)).await;
+    let config = DatabaseConfig {
+        reads: fixture.config().reads.username(&user).password("old"),
+        connect_timeout: Duration::from_secs(1),
+        ..fixture.config()
+    };
+    let db = Database::new(&config);
+    assert!(sleep_for(&db, 0.0).await.is_ok());
+    sql(format!("ALTER USER {user} IDENTIFIED BY 'new'")).await;
+    // One has a connection, which goes on to work; the others need new ones.
+    let began = Instant::now();
+    let (first, second, third) = tokio::join!(sleep_for(&db, 0.5), sleep_for(&db, 0.5), sleep_for(&db, 0.5));
+    let refused =
+        [&first, &second, &third].iter().filter(|answer| matches!(answer, Err(db::Error::Unavailable(_)))).count();
+    assert_eq!(refused, 2, "{first:?} {second:?} {third:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    sql(format!("ALTER USER {user} IDENTIFIED BY 'old'")).await;
+    let began = Instant::now();
+    loop {
+        let (first, second) = tokio::join!(sleep_for(&db, 0.0), sleep_for(&db, 0.1));
+        if first.is_ok() && second.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(3), "it does not recover");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sql(format!("DROP USER {user}")).await;
 }

@@ -232,3 +232,24 @@ async fn many_visitors_at_once_learn_within_two_seconds_that_the_database_is_awa
     assert!(answers.iter().all(|&status| status == StatusCode::SERVICE_UNAVAILABLE));
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
+
+#[tokio::test]
+async fn visitors_set_nothing_off_while_the_database_is_away() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pages = router::pages(app("127.0.0.1", silent.local_addr().unwrap().port()), false);
+    let connections = tokio::spawn(async move {
+        let mut open = Vec::new();
+        // The streams stay open: nobody answers, nobody hangs up.
+        while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::from_millis(2500), silent.accept()).await {
+            open.push(stream);
+        }
+        open.len()
+    });
+    assert_eq!(get(pages.clone(), "/show").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    for _ in 0..300 {
+        assert_eq!(get(pages.clone(), "/show").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(pages);
+    assert!(connections.await.unwrap() < 10);
+}

@@ -7,3 +7,13 @@ pub mod limits;
 pub mod variable;
 
 pub use variable::{Described, Environment, Error, Variable};
+
+/// Read by the web image's first process and by the web application: one variable, one meaning.
+pub const SHUTDOWN_TIMEOUT: Variable<u32> = Variable::new(
+    "SHUTDOWN_TIMEOUT",
+    "seconds from 1 to 3600",
+    variable::number::<u32, 1, 3600>,
+    "How long requests in flight may take to finish on a stop; what is left then is cut off. The whole stop takes two \
+     seconds more at most (the web image: after `SHUTDOWN_DELAY`): give the orchestrator's grace period that sum.",
+)
+.default("8");

@@ -62,7 +62,20 @@ pub fn root_password(settings: &Settings, first: bool) -> Option<String> {
 
 /// The statements as the text of an `init_file`: one line each.
 pub fn init_file(statements: &[String]) -> String {
-    statements.iter().flat_map(|statement| [statement.as_str(), ";\n"]).collect()
+    let mut text = String::new();
+    for statement in statements {
+        if statement.contains(';') {
+            // mysqld's reader of these files takes some semicolons in quotes for the statement's end.
+            let digits: String = statement.bytes().map(|byte| format!("{byte:02x}")).collect();
+            text.push_str(&format!("SET @statement = CONVERT(0x{digits} USING utf8mb4);\n"));
+            text.push_str("PREPARE statement FROM @statement;\nEXECUTE statement;\nDEALLOCATE PREPARE statement;\n");
+            text.push_str("SET @statement = NULL;\n");
+        } else {
+            text.push_str(statement);
+            text.push_str(";\n");
+        }
+    }
+    text
 }
 
 /// A string literal, right for a session without `NO_BACKSLASH_ESCAPES`; never contains a line break.
@@ -166,6 +179,15 @@ mod tests {
                 c => value.push(c),
             }
         }
+    }
+
+    #[test]
+    fn a_semicolon_is_out_of_the_readers_sight() {
+        assert_eq!(
+            init_file(&["A `;`".to_owned(), "B".to_owned()]),
+            "SET @statement = CONVERT(0x4120603b60 USING utf8mb4);\nPREPARE statement FROM @statement;\n\
+             EXECUTE statement;\nDEALLOCATE PREPARE statement;\nSET @statement = NULL;\nB;\n"
+        );
     }
 
     proptest! {

@@ -46,15 +46,33 @@ pub fn complaint(output: &str, options: &[(String, String, String)]) -> String {
         let mut words = words.map(|line| line.rsplit_once("] ").map_or(line, |(_, words)| words).trim());
         words.find(|words| *words != "Aborting")
     };
-    let said = words("[ERROR]").or_else(|| words("error:")).or_else(|| words("[Warning]"));
-    let said = said.unwrap_or("it refuses the configuration without a word");
-    let spelled = said.replace('-', "_");
-    let mut names = spelled.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let culprit = names.find_map(|name| options.iter().find(|(_, option, _)| option == name));
-    match culprit {
-        Some((variable, ..)) => format!("{variable} is not what mysqld allows: {said}"),
+    let said = ["[ERROR]", "error:", "mysqld: ", "[Warning]"].into_iter().find_map(words);
+    let said =
+        said.map(|said| said.trim_start_matches("mysqld: ")).unwrap_or("it refuses the configuration without a word");
+    match culprit(said, options) {
+        Some(variable) => format!("{variable} is not what mysqld allows: {said}"),
         None => format!("a file in /etc/mysql/conf.d or an {OPTION_PREFIX} variable is wrong; mysqld says: {said}"),
     }
+}
+
+/// What mysqld said of a variable's value that it would quietly replace by another: letters where it wants a number, or
+/// a number out of range.
+pub fn adjustment(output: &str, options: &[(String, String, String)]) -> Option<String> {
+    let adjusted = output.lines().filter_map(|line| line.rsplit_once("] ")).map(|(_, words)| words.trim());
+    let mut adjusted = adjusted.filter(|words| words.starts_with("option '") && words.contains(" adjusted to "));
+    adjusted.find_map(|words| {
+        let variable = culprit(words, options)?;
+        Some(format!("{variable} is not what mysqld allows: {words}"))
+    })
+}
+
+/// The variable that mysqld's words are about: they hold its option, or else its value in quotes.
+fn culprit<'a>(words: &str, options: &'a [(String, String, String)]) -> Option<&'a str> {
+    let spelled = words.replace('-', "_");
+    let mut names = spelled.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let named = names.find_map(|name| options.iter().find(|(_, option, _)| option == name));
+    let quoted = || options.iter().find(|(_, _, value)| words.contains(&format!("'{value}'")));
+    named.or_else(quoted).map(|(variable, ..)| variable.as_str())
 }
 
 #[cfg(test)]
@@ -97,9 +115,26 @@ mod tests {
         );
         let other = [("MYSQL_CONF_CONECTIONS".to_owned(), "conections".to_owned(), "3".to_owned())];
         assert!(!complaint(output, &other).contains("MYSQL_CONF_CONECTIONS"));
+        let tmpdir = [("MYSQL_CONF_TMPDIR".to_owned(), "tmpdir".to_owned(), "/x".to_owned())];
+        let bare = "mysqld: Can't get stat of '/x' (OS errno 2)\n2026-01-01T00:00:00Z 0 [ERROR] [MY-010119] [Server] Aborting\n";
+        assert_eq!(
+            complaint(bare, &tmpdir),
+            "MYSQL_CONF_TMPDIR is not what mysqld allows: Can't get stat of '/x' (OS errno 2)"
+        );
         let warned = format!("2026-01-01T00:00:00Z 0 [Warning] [MY-1] [Server] 'x' is deprecated.\n{output}");
         assert_eq!(complaint(&warned, &options), complaint(output, &options));
         assert!(complaint(output, &[]).starts_with("a file in /etc/mysql/conf.d or an MYSQL_CONF_ variable is wrong"));
+    }
+
+    #[test]
+    fn a_value_that_mysqld_would_replace_is_refused_where_a_variable_gave_it() {
+        let options = [("MYSQL_CONF_BACK_LOG".to_owned(), "back_log".to_owned(), "many".to_owned())];
+        let output = "2026-01-01T00:00:00Z 0 [Warning] [MY-000081] [Server] option 'table_cache': unsigned value 0 \
+                      adjusted to 1.\n2026-01-01T00:00:00Z 0 [Warning] [MY-000081] [Server] option 'back_log': \
+                      unsigned value 0 adjusted to 1.\n";
+        let line = "MYSQL_CONF_BACK_LOG is not what mysqld allows: option 'back_log': unsigned value 0 adjusted to 1.";
+        assert_eq!(adjustment(output, &options).as_deref(), Some(line));
+        assert_eq!(adjustment(output, &[]), None);
     }
 
     proptest! {

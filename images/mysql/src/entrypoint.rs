@@ -21,7 +21,7 @@ use crate::accounts::{self, init_file};
 use crate::conf;
 use crate::datadir::{Content, DataDir};
 use crate::first_start::FirstStart;
-use crate::server::{self, InitFile, MYSQLD};
+use crate::server::{self, MYSQLD, Pipe};
 use crate::settings::{self, OPTION_PREFIX, Settings, VARIABLES};
 use crate::{Error, health};
 
@@ -142,8 +142,12 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
         data.check_writable()?;
     }
     let defaults = prepare_run(&settings)?;
-    if let Err(output) = server::validate(&defaults, &arguments).await? {
-        return Err(Error::Configuration(conf::complaint(&output, &settings.options)));
+    let complaint = match server::validate(&defaults, &arguments).await? {
+        Ok(output) => conf::adjustment(&output, &settings.options),
+        Err(output) => Some(conf::complaint(&output, &settings.options)),
+    };
+    if let Some(complaint) = complaint {
+        return Err(Error::Configuration(complaint));
     }
 
     match content {
@@ -159,13 +163,34 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
 
     let health_password = crate::random::password()?;
     let root = accounts::root_password(&settings, false);
-    let sql = InitFile::feed(init_file(&accounts::statements(&settings, root.as_deref(), &health_password)))?;
+    let sql = Pipe::feed(init_file(&accounts::statements(&settings, root.as_deref(), &health_password)))?;
     health::write_password(HEALTH_PASSWORD.as_ref(), &health_password)?;
     let mut mysqld = Command::new(MYSQLD);
-    mysqld.arg(format!("--defaults-file={}", defaults.display())).arg(sql.option()).args(arguments);
+    mysqld
+        .arg(format!("--defaults-file={}", defaults.display()))
+        .arg(format!("--init-file={}", sql.path()))
+        .args(arguments);
     mysqld.envs(server::SHARED_FILES);
     forget_secrets(&mut mysqld, environment)?;
     Err(replace(&mut mysqld))
+}
+
+/// Makes the snapshots that first starts begin with. For the image's build, where nothing is configured yet.
+///
+/// # Errors
+/// mysqld or the data set's check fails.
+pub async fn make_snapshots(target: &Path) -> Result<(), Error> {
+    let environment = [("MYSQL_ALLOW_EMPTY_PASSWORD", "true")].into_iter().collect();
+    let settings = Settings::read(&environment, false)?;
+    let defaults = prepare_run(&settings)?;
+    let run = Path::new(RUN).join("snapshot");
+    fs::DirBuilder::new().mode(0o700).create(&run).map_err(|e| Error::io(&run, e))?;
+    // The smallest redo log there is: the server that starts from the snapshot makes it as large as it wants it.
+    let arguments = ["--innodb-redo-log-capacity=8M".to_owned()];
+    let data = DataDir::at(&run);
+    let first_start =
+        FirstStart { settings: &settings, data: &data, defaults: &defaults, arguments: &arguments, run: &run };
+    first_start.make_snapshots(target).await
 }
 
 /// Takes everything that configures this image out of the server's environment.

@@ -1,4 +1,4 @@
-//! The first start on an empty volume: initialise, load, run the init folder, check, make it final.
+//! The first start on an empty volume: unpack a snapshot or initialise, load, run the init folder, check, make it final.
 //!
 //! All of it happens in the data directory's own sub-folder (see [`crate::datadir`]); nothing that fails or is killed
 //! here leaves anything that could be served.
@@ -15,7 +15,8 @@ use crate::dataset::Manifest;
 use crate::sample;
 use crate::scripts::{self, Action, Runner};
 use crate::server::{self, Temporary};
-use crate::settings::{Dataset, RootPassword, Settings};
+use crate::settings::{DATASET_DATABASE, Dataset, RootPassword, Settings};
+use crate::snapshot::{self, Snapshot};
 use crate::{load, random, record, verify};
 
 /// Where users put what the first start should run.
@@ -26,6 +27,9 @@ const BUILT_IN: &str = "/usr/share/tandem/dataset";
 
 /// MySQL's time zone tables as SQL, made when the image was built.
 const TIME_ZONES: &str = "/usr/share/tandem/time_zones.sql";
+
+/// Where users put option files.
+const CONF_D: &str = "/etc/mysql/conf.d";
 
 /// What the sample of `MYSQL_DATASET=small` is generated from.
 const SMALL: sample::Options = sample::Options { employees: 10_000, seed: 1 };
@@ -55,26 +59,24 @@ impl FirstStart<'_> {
             Some(password) => password,
             None => random::password()?,
         };
-        let work = self.work()?;
+        let (snapshot, work) = self.plan()?;
         let folder = self.data.begin()?;
-
-        let mut sql = vec![init_file(&accounts::statements(self.settings, Some(&root), &random::password()?))];
-        if work.is_empty() {
-            sql.push(init_file(&accounts::first_start(self.settings)));
+        match snapshot {
+            Some(file) => {
+                tracing::info!("first start: unpacking {}", file.display());
+                snapshot::restore(&file, &folder).await?;
+            }
+            None => {
+                tracing::info!("first start: initialising the data directory");
+                let sql = if self.settings.time_zones { time_zones()? } else { String::new() };
+                server::initialize(self.defaults, &folder, sql, self.arguments).await?;
+            }
         }
-        if self.settings.time_zones {
-            // Last: it changes the current database.
-            let statements = std::fs::read_to_string(TIME_ZONES).map_err(|e| Error::io(TIME_ZONES, e))?;
-            sql.push(format!("USE mysql;\n{statements}"));
-        }
-        tracing::info!("first start: initialising the data directory");
-        server::initialize(self.defaults, &folder, sql.concat(), self.arguments).await?;
-
-        if !work.is_empty() {
-            let server = Temporary::start(self.defaults, &folder, self.run, root.clone(), self.arguments).await?;
-            self.fill(&server, &root, work).await?;
-            server.shutdown().await?;
-        }
+        // Everything that must not be served as it comes from a snapshot is made here: keys, identifier, passwords.
+        let accounts = init_file(&accounts::statements(self.settings, Some(&root), &random::password()?));
+        let server = Temporary::start(self.defaults, &folder, self.run, accounts, root.clone(), self.arguments).await?;
+        self.fill(&server, &root, work).await?;
+        server.shutdown(&accounts::first_start(self.settings)).await?;
         if self.settings.root_password == RootPassword::Random {
             // Once, and before the data directory is final: a kill in between makes a new one.
             println!("GENERATED ROOT PASSWORD: {root}");
@@ -84,21 +86,48 @@ impl FirstStart<'_> {
         Ok(())
     }
 
-    /// The init folder's entries, and the built-in data set before them where it is wanted.
-    fn work(&self) -> Result<Vec<(PathBuf, Action)>, Error> {
+    /// The snapshot to begin with, where one suits, and what is left to do: the init folder's entries, and the built-in
+    /// data set before them where it is wanted and not in the snapshot.
+    fn plan(&self) -> Result<(Option<PathBuf>, Vec<(PathBuf, Action)>), Error> {
         let mut work = scripts::plan(Path::new(INIT_FOLDER))?;
         for (path, _) in work.iter().filter(|(_, action)| *action == Action::Ignore) {
             tracing::warn!("{}: ignored, neither .sh nor .sql nor a data set", path.display());
         }
         work.retain(|(_, action)| *action != Action::Ignore);
+        let options = snapshot::options_in_force(self.defaults, Path::new(CONF_D), self.arguments)?;
+        let suits = self.settings.time_zones && snapshot::suits(options);
+        let begin_with = |snapshot: Snapshot| snapshot.built_in().filter(|_| suits);
         let brought = work.iter().find(|(_, action)| *action == Action::Dataset);
         match (self.settings.dataset, brought) {
             (Dataset::None, _) => {}
             (_, Some((path, _))) => tracing::info!("{} takes the place of the built-in data set", path.display()),
-            (Dataset::Full, None) => work.insert(0, (BUILT_IN.into(), Action::Dataset)),
+            (Dataset::Full, None) => {
+                if self.settings.dataset_database() == DATASET_DATABASE
+                    && let Some(full) = begin_with(Snapshot::Full)
+                {
+                    return Ok((Some(full), work));
+                }
+                work.insert(0, (BUILT_IN.into(), Action::Dataset));
+            }
             (Dataset::Small, None) => work.insert(0, (self.run.join("small"), Action::Dataset)),
         }
-        Ok(work)
+        Ok((begin_with(Snapshot::Empty), work))
+    }
+
+    /// Makes both snapshots in `target`, when the image is built.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn make_snapshots(&self, target: &Path) -> Result<(), Error> {
+        let folder = self.data.begin()?;
+        server::initialize(self.defaults, &folder, time_zones()?, self.arguments).await?;
+        // Packing takes away what the next start makes anew.
+        snapshot::pack(&folder, &Snapshot::Empty.file(target)).await?;
+        let server =
+            Temporary::start(self.defaults, &folder, self.run, String::new(), String::new(), self.arguments).await?;
+        self.fill(&server, "", vec![(BUILT_IN.into(), Action::Dataset)]).await?;
+        server.shutdown(&[]).await?;
+        snapshot::pack(&folder, &Snapshot::Full.file(target)).await
     }
 
     async fn fill(&self, server: &Temporary, root: &str, work: Vec<(PathBuf, Action)>) -> Result<(), Error> {
@@ -119,11 +148,7 @@ impl FirstStart<'_> {
                 runner.run(path, action).await?;
             }
         }
-        run("switching the redo log on", "ALTER INSTANCE ENABLE INNODB REDO_LOG".to_owned()).await?;
-        for statement in accounts::first_start(self.settings) {
-            run("letting root's password expire", statement).await?;
-        }
-        Ok(())
+        run("switching the redo log on", "ALTER INSTANCE ENABLE INNODB REDO_LOG".to_owned()).await
     }
 
     /// Loads one data set, checks it, and writes down which one it is.
@@ -151,4 +176,10 @@ impl FirstStart<'_> {
         );
         Ok(())
     }
+}
+
+/// The statements that fill the time zone tables.
+fn time_zones() -> Result<String, Error> {
+    let statements = std::fs::read_to_string(TIME_ZONES).map_err(|e| Error::io(TIME_ZONES, e))?;
+    Ok(format!("USE mysql;\n{statements}"))
 }

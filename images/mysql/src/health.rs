@@ -9,10 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-
 use crate::Error;
-use crate::server::login;
+use crate::server::Login;
 use crate::settings::HEALTH_USER;
 
 /// The server's socket, as the image's option file has it.
@@ -44,7 +42,7 @@ pub async fn check(password_file: &Path) -> Result<(), Error> {
         if e.kind() == std::io::ErrorKind::NotFound { Error::NotYet } else { Error::io(password_file, e) }
     })?;
     let ask = async {
-        let mut connection = login(SOCKET, HEALTH_USER, &password).connect().await?;
+        let mut connection = Login::new(SOCKET, HEALTH_USER, &password).connect().await?;
         sqlx::raw_sql("SELECT 1").execute(&mut connection).await.map(|_| ())
     };
     match tokio::time::timeout(PATIENCE, ask).await {

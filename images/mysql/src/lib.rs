@@ -21,6 +21,7 @@ pub mod sample;
 pub mod scripts;
 pub mod server;
 pub mod settings;
+pub mod snapshot;
 pub mod verify;
 
 pub use error::Error;

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use sqlx::ConnectOptions;
-use sqlx::mysql::MySqlConnectOptions;
 use tandem_environment::Environment;
 use tandem_mysql::dataset::{Manifest, Thousands};
 use tandem_mysql::entrypoint::{self, Task};
-use tandem_mysql::server::login;
+use tandem_mysql::server::Login;
 use tandem_mysql::settings::{RootPassword, Settings};
 use tandem_mysql::{Error, health, pack, random, record, sample, verify};
 
@@ -50,6 +48,11 @@ enum Subcommands {
         /// The data set's folder.
         source: PathBuf,
         /// The folder to write; it is replaced.
+        target: PathBuf,
+    },
+    /// Make the data directories that first starts begin with, when the image is built.
+    Snapshot {
+        /// The folder to write them into.
         target: PathBuf,
     },
     /// Write a random password into each of these files that does not exist.
@@ -100,6 +103,7 @@ fn run(command: Subcommands) -> Result<(), Error> {
             println!("{}", pack::pack(&source, &target)?.description);
             Ok(())
         }
+        Subcommands::Snapshot { target } => block_on(entrypoint::make_snapshots(&target)),
         Subcommands::Password { files } => files.iter().try_for_each(|file| random::password_file(file)),
     }
 }
@@ -116,7 +120,7 @@ fn block_on<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error>
 }
 
 /// A running server's login for the application's user (or root), its database, and the data set that it holds.
-async fn loaded(environment: &Environment) -> Result<(MySqlConnectOptions, String, Manifest), Error> {
+async fn loaded(environment: &Environment) -> Result<(Login, String, Manifest), Error> {
     let settings = Settings::read(environment, true)?;
     let database = settings.dataset_database().to_owned();
     let (user, password) = match (settings.account, settings.root_password) {
@@ -125,7 +129,7 @@ async fn loaded(environment: &Environment) -> Result<(MySqlConnectOptions, Strin
         (_, RootPassword::Given(password)) => ("root".to_owned(), password),
         _ => ("root".to_owned(), String::new()),
     };
-    let login = login(health::SOCKET, &user, &password);
+    let login = Login::new(health::SOCKET, &user, &password);
     let mut connection = login.connect().await.map_err(Error::sql("connecting to the server"))?;
     match record::read(&mut connection, &database).await? {
         Some(manifest) => Ok((login, database, manifest)),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::Error;
@@ -25,14 +25,11 @@ pub fn password() -> Result<String, Error> {
     }
 }
 
-const KINDS: [fn(char) -> bool; 4] = [
-    |c| c.is_ascii_uppercase(),
-    |c| c.is_ascii_lowercase(),
-    |c| c.is_ascii_digit(),
-    |c| c.is_ascii_punctuation(),
-];
+const KINDS: [fn(char) -> bool; 4] =
+    [|c| c.is_ascii_uppercase(), |c| c.is_ascii_lowercase(), |c| c.is_ascii_digit(), |c| c.is_ascii_punctuation()];
 
-/// Writes a random password into `file`, unless the file exists: readable by its owner and its group.
+/// Writes a random password into `file`, unless the file exists: readable by its owner and its group, as is its folder,
+/// which is made when it is not there.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -41,6 +38,9 @@ pub fn password_file(file: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let password = password()?;
+    if let Some(folder) = file.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(|e| Error::io(folder, e))?;
+    }
     // Complete or not there at all, whatever happens in between.
     let part = file.with_extension("part");
     let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&part);
@@ -72,11 +72,11 @@ mod tests {
     #[test]
     fn a_password_file_is_written_once() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("root");
+        let file = folder.path().join("root/password");
         password_file(&file).unwrap();
         let first = fs::read_to_string(&file).unwrap();
         password_file(&file).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), first);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
     }
 }

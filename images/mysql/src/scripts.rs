@@ -8,6 +8,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 use crate::Error;
+use crate::server::client_options;
 use crate::settings::{RootPassword, Settings};
 
 /// The entry file of a data set's folder, as in a checkout of test_db.
@@ -91,11 +92,7 @@ impl<'a> Runner<'a> {
     /// The file cannot be written.
     pub fn new(settings: &'a Settings, socket: &'a Path, run: &Path, root_password: &'a str) -> Result<Self, Error> {
         let login = run.join("login.cnf");
-        let quoted = root_password.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
-        let text = format!(
-            "[client]\nuser=root\npassword=\"{quoted}\"\nsocket=\"{}\"\n[mysql]\n{SOURCE_WORKS}\n",
-            socket.display()
-        );
+        let text = client_options(socket, "root", root_password) + "[mysql]\n" + SOURCE_WORKS + "\n";
         fs::write(&login, text).map_err(|e| Error::io(&login, e))?;
         Ok(Self { settings, socket, login, root_password })
     }

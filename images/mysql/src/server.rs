@@ -4,11 +4,12 @@
 use std::io::{PipeReader, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::process::{Child, Command};
 
 use crate::Error;
@@ -35,7 +36,8 @@ const UNSAFE_BUT_FAST: [&str; 6] = [
 pub const SHARED_FILES: [(&str, &str); 2] = [("UMASK", "0660"), ("UMASK_DIR", "0770")];
 
 /// Options that would keep the first start's own connections out, or from writing, whatever the user sets for later.
-const LET_US_WORK: [&str; 7] = [
+const LET_US_WORK: [&str; 8] = [
+    "--innodb-buffer-pool-load-at-startup=OFF",
     "--skip-networking",
     "--init-connect=",
     "--event-scheduler=OFF",
@@ -48,14 +50,59 @@ const LET_US_WORK: [&str; 7] = [
 /// The same for what is a session's own.
 const WORK_SESSION: &str = "SET SESSION autocommit = ON, wait_timeout = 28800, max_execution_time = 0";
 
-/// Options for a login through a local socket.
-pub fn login(socket: impl AsRef<Path>, user: &str, password: &str) -> MySqlConnectOptions {
-    MySqlConnectOptions::new()
-        .socket(socket)
-        .username(user)
-        .password(password)
-        .charset("utf8mb4")
-        .disable_statement_logging()
+/// A login through a local socket.
+#[derive(Clone)]
+pub struct Login {
+    socket: PathBuf,
+    user: String,
+    password: String,
+}
+
+impl Login {
+    /// As `user`, through `socket`.
+    pub fn new(socket: impl Into<PathBuf>, user: &str, password: &str) -> Self {
+        Self { socket: socket.into(), user: user.to_owned(), password: password.to_owned() }
+    }
+
+    /// Logs in.
+    ///
+    /// # Errors
+    /// The server is not there, or does not let it in.
+    pub async fn connect(&self) -> Result<MySqlConnection, sqlx::Error> {
+        let options = MySqlConnectOptions::new()
+            .socket(&self.socket)
+            .username(&self.user)
+            .password(&self.password)
+            .charset("utf8mb4")
+            .disable_statement_logging();
+        match options.connect().await {
+            // sqlx takes a socket without TLS for a network, where a password is not sent as it is; for the server the
+            // socket is safe, and the first login of an account has to send it. After that a scramble is enough.
+            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("28000") && self.known_to_client().await => {
+                options.connect().await
+            }
+            connected => connected,
+        }
+    }
+
+    /// Whether the `mysql` client can log in.
+    async fn known_to_client(&self) -> bool {
+        let Ok(file) = Pipe::feed(client_options(&self.socket, &self.user, &self.password)) else { return false };
+        let mut client = Command::new("mysql");
+        client.arg(format!("--defaults-file={}", file.path())).args(["-e", "DO 1"]);
+        client.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        client.status().await.is_ok_and(|status| status.success())
+    }
+}
+
+/// The text of an option file that lets the `mysql` client log in.
+pub fn client_options(socket: &Path, user: &str, password: &str) -> String {
+    let quoted = |text: &str| {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\r', "\\r");
+        format!("\"{text}\"")
+    };
+    let socket = quoted(&socket.to_string_lossy());
+    format!("[client]\nuser={}\npassword={}\nsocket={socket}\n", quoted(user), quoted(password))
 }
 
 /// The installed server's version.
@@ -70,49 +117,51 @@ pub async fn version() -> Result<Version, Error> {
     version.ok_or_else(|| failed(format!("it says {:?}", text.trim())))
 }
 
-/// Lets mysqld check its whole configuration. `Err` holds its output.
+/// Lets mysqld check its whole configuration and returns what it says; `Err` where it refuses.
 ///
 /// # Errors
 /// mysqld cannot be run.
-pub async fn validate(defaults: &Path, arguments: &[String]) -> Result<Result<(), String>, Error> {
+pub async fn validate(defaults: &Path, arguments: &[String]) -> Result<Result<String, String>, Error> {
     let mut command = mysqld(defaults);
-    let output = command.args(arguments).args(["--log-error=stderr", "--validate-config"]).output().await;
+    let output = command
+        .args(arguments)
+        .args(["--log-error=stderr", "--log-error-verbosity=2", "--validate-config"])
+        .output()
+        .await;
     let output = output.map_err(|e| Error::Program { program: MYSQLD.to_owned(), how: e.to_string() })?;
-    if output.status.success() {
-        return Ok(Ok(()));
-    }
-    Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()))
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok(if output.status.success() { Ok(said) } else { Err(said) })
 }
 
-/// SQL on its way to a server's `init_file` option, through a pipe: passwords never touch a file.
-pub struct InitFile {
+/// Text on its way to a child that reads a file, through a pipe: passwords never touch a disk.
+pub struct Pipe {
     reader: PipeReader,
 }
 
-impl InitFile {
-    /// Starts to feed `sql` to whoever reads the pipe.
+impl Pipe {
+    /// Starts to feed `text` to whoever reads the pipe.
     ///
     /// # Errors
     /// The process is out of file descriptors or threads.
-    pub fn feed(sql: String) -> Result<Self, Error> {
+    pub fn feed(text: String) -> Result<Self, Error> {
         let pipe = || -> std::io::Result<PipeReader> {
             let (reader, mut writer) = std::io::pipe()?;
-            // Inherited by mysqld, which opens it by its number.
+            // Inherited by the child, which opens it by its number.
             fcntl(&reader, FcntlArg::F_SETFD(FdFlag::empty()))?;
-            if sql.len() <= PIPE_BUFFER {
-                writer.write_all(sql.as_bytes())?;
+            if text.len() <= PIPE_BUFFER {
+                writer.write_all(text.as_bytes())?;
             } else {
                 // A reader that goes away ends the thread; the reader's exit status tells why.
-                std::thread::Builder::new().spawn(move || writer.write_all(sql.as_bytes()))?;
+                std::thread::Builder::new().spawn(move || writer.write_all(text.as_bytes()))?;
             }
             Ok(reader)
         };
         Ok(Self { reader: pipe().map_err(|e| Error::io("pipe", e))? })
     }
 
-    /// The option that makes mysqld read it.
-    pub fn option(&self) -> String {
-        format!("--init-file=/proc/self/fd/{}", self.reader.as_raw_fd())
+    /// The file's name, for the child.
+    pub fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.reader.as_raw_fd())
     }
 }
 
@@ -130,13 +179,13 @@ fn mysqld(defaults: &Path) -> Command {
 /// # Errors
 /// mysqld fails; it has said why on the container's output.
 pub async fn initialize(defaults: &Path, folder: &Path, sql: String, arguments: &[String]) -> Result<(), Error> {
-    let init_file = InitFile::feed(sql)?;
+    let init_file = Pipe::feed(sql)?;
     let mut command = mysqld(defaults);
     command
         .args(arguments)
         .arg(format!("--datadir={}", folder.display()))
         .args(UNSAFE_BUT_FAST)
-        .arg(init_file.option())
+        .arg(format!("--init-file={}", init_file.path()))
         .arg("--initialize-insecure");
     let status = command.status().await.map_err(|e| failed(e.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
@@ -154,8 +203,8 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    /// Starts it on `folder` and waits until it answers on a socket in `run`, which is also the one folder that it may
-    /// load files from.
+    /// Starts it on `folder`, lets it run `sql`, which sets root's password, and waits until it answers on a socket in
+    /// `run`, which is also the one folder that it may load files from.
     ///
     /// # Errors
     /// mysqld ends before it answers.
@@ -163,10 +212,12 @@ impl Temporary {
         defaults: &Path,
         folder: &Path,
         run: &Path,
+        sql: String,
         root_password: String,
         arguments: &[String],
     ) -> Result<Self, Error> {
         let socket = run.join("mysqld.sock");
+        let init_file = Pipe::feed(sql)?;
         let mut command = mysqld(defaults);
         command
             .args(arguments)
@@ -175,12 +226,13 @@ impl Temporary {
             .arg(format!("--pid-file={}", run.join("mysqld.pid").display()))
             .arg(format!("--secure-file-priv={}", run.display()))
             .args(UNSAFE_BUT_FAST)
-            .args(LET_US_WORK);
+            .args(LET_US_WORK)
+            .arg(format!("--init-file={}", init_file.path()));
         let child = command.spawn().map_err(|e| failed(e.to_string()))?;
         let mut server = Self { child, socket, root_password };
         loop {
             // The socket is there before the server answers on it: only a login counts.
-            match server.options().connect().await {
+            match server.login().connect().await {
                 Ok(_) => return Ok(server),
                 Err(e @ sqlx::Error::Database(_)) => return Err(Error::sql("logging in to the temporary server")(e)),
                 Err(_) => {}
@@ -204,22 +256,26 @@ impl Temporary {
     /// The server does not let it in.
     pub async fn connect(&self) -> Result<MySqlConnection, Error> {
         let failed = || Error::sql("connecting to the temporary server");
-        let mut connection = self.options().connect().await.map_err(failed())?;
+        let mut connection = self.login().connect().await.map_err(failed())?;
         sqlx::raw_sql(WORK_SESSION).execute(&mut connection).await.map_err(failed())?;
         Ok(connection)
     }
 
-    fn options(&self) -> MySqlConnectOptions {
-        login(&self.socket, "root", &self.root_password)
+    fn login(&self) -> Login {
+        Login::new(&self.socket, "root", &self.root_password)
     }
 
-    /// Ends it cleanly and waits for its end.
+    /// Runs the last statements, after which root may not be able to log in any more, ends the server cleanly and waits
+    /// for its end.
     ///
     /// # Errors
-    /// It ends with a failure.
-    pub async fn shutdown(mut self) -> Result<(), Error> {
+    /// A statement fails, or the server ends with a failure.
+    pub async fn shutdown(mut self, last: &[String]) -> Result<(), Error> {
         let mut root = self.connect().await?;
-        sqlx::raw_sql("SHUTDOWN").execute(&mut root).await.map_err(Error::sql("shutting the temporary server down"))?;
+        for statement in last.iter().map(String::as_str).chain(["SHUTDOWN"]) {
+            let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut root).await;
+            done.map_err(Error::sql("shutting the temporary server down"))?;
+        }
         let status = self.child.wait().await.map_err(|e| failed(e.to_string()))?;
         if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
     }

@@ -19,8 +19,8 @@ const MAX_HOST: usize = 255;
 /// `caching_sha2_password` refuses longer passwords, in bytes.
 const MAX_PASSWORD: usize = 256;
 
-/// mysqld reads lines of 4096 bytes from an option file; this leaves room for the longest name. Escaped characters
-/// count twice, so that a value of nothing but backslashes is the one case that mysqld itself has to refuse.
+/// mysqld cuts lines of option files after 4096 bytes without a word; this leaves room for the longest name. Characters
+/// that have to be escaped count twice.
 const MAX_VALUE: usize = 3900;
 
 /// Options that the entrypoint sets itself: another value would break the start, the health check or the recovery.
@@ -278,7 +278,7 @@ fn options(environment: &Environment) -> Result<Vec<(String, String, String)>, E
         if value.contains(char::is_control) {
             return Err(Error::Conflict(format!("{variable} holds a control character: give one line of text")));
         }
-        if value.len() > MAX_VALUE {
+        if value.len() + value.matches(['\\', '"']).count() > MAX_VALUE {
             return Err(Error::Conflict(format!("{variable} is longer than the {MAX_VALUE} bytes that mysqld reads")));
         }
         found.push((variable, option, value));
@@ -405,6 +405,7 @@ mod tests {
     #[case(&[ROOT, ("MYSQL_CONF_DATADIR", "/x")], "MYSQL_CONF_DATADIR")]
     #[case(&[ROOT, ("MYSQL_CONF_LOOSE_DATADIR", "/x")], "MYSQL_CONF_LOOSE_DATADIR")]
     #[case(&[ROOT, ("MYSQL_CONF_A B", "1")], "MYSQL_CONF_A B")]
+    #[case(&[ROOT, ("MYSQL_CONF_INIT_CONNECT", &"\\".repeat(1951))], "MYSQL_CONF_INIT_CONNECT")]
     #[case(&[ROOT, ("MYSQL_CONF_MAX_CONNECTIONS", "")], "MYSQL_CONF_MAX_CONNECTIONS")]
     #[case(&[ROOT, ("MYSQL_CONF_SQL_MODE", "a\n[mysqld]")], "MYSQL_CONF_SQL_MODE")]
     fn a_wrong_variable_is_named(#[case] pairs: &[(&str, &str)], #[case] name: &str) {

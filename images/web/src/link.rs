@@ -3,11 +3,14 @@
 //! A runner says its program's name, receives what to start (command and environment), and says at last with which code
 //! the program ended. Three things come for free: neither secrets nor text pass through supervisord, the code of a
 //! program killed by a signal is known (supervisor itself only reports -1), and the end of the connection without a
-//! code tells that the runner itself was killed.
+//! code tells that the runner itself was killed. A connection that ends before it said what to start tells the runner
+//! that it is too late to start anything.
+//!
+//! Every byte after that is a nudge, which the runner passes on to supervisord: see [`hear_nudges`].
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
@@ -107,22 +110,43 @@ pub(crate) fn greet(stream: &mut UnixStream) -> io::Result<Option<Program>> {
 /// # Errors
 /// The connection broke.
 pub(crate) fn launch(stream: &mut UnixStream, launch: &Launch) -> io::Result<Option<u8>> {
-    stream.write_all(&launch.encode())?;
-    stream.shutdown(Shutdown::Write)?;
+    let message = launch.encode();
+    stream.write_all(&message.len().to_be_bytes())?;
+    stream.write_all(&message)?;
     let mut code = Vec::new();
     stream.read_to_end(&mut code)?;
     Ok(code.first().copied())
 }
 
-/// The runner's side: says which program it runs and asks what to start.
+/// The first process's side: a byte that makes supervisord look at its signals. A runner that is gone needs none.
+pub(crate) fn nudge(mut stream: &UnixStream) {
+    let _ = stream.write_all(b"\n");
+}
+
+/// The runner's side: says which program it runs and asks what to start. `None`: nothing any more.
 ///
 /// # Errors
 /// The connection broke.
-pub(crate) fn ask(stream: &mut UnixStream, program: Program) -> io::Result<Launch> {
+pub(crate) fn ask(stream: &mut UnixStream, program: Program) -> io::Result<Option<Launch>> {
     stream.write_all(format!("{}\n", program.name()).as_bytes())?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    Launch::decode(&bytes).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    let mut length = [0; size_of::<usize>()];
+    match stream.read_exact(&mut length) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut message = vec![0; usize::from_be_bytes(length)];
+    stream.read_exact(&mut message)?;
+    Launch::decode(&message).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The runner's side: passes nudges on to `supervisord`, the pipe that is this process's standard output, until the
+/// connection ends. supervisord sleeps for up to a second before it looks at a signal, but not while somebody writes.
+pub(crate) fn hear_nudges(mut stream: UnixStream, mut supervisord: impl Write) {
+    let mut byte = [0];
+    while let Ok(1) = stream.read(&mut byte) {
+        let _ = supervisord.write_all(&byte).and_then(|()| supervisord.flush());
+    }
 }
 
 /// The runner's side: says with which code the program ended.
@@ -172,7 +196,7 @@ mod tests {
         let sent = Launch { command: vec![os(b"true")], environment: vec![(os(b"A"), os(b"b=c"))], listen: vec![] };
         let expected = sent.clone();
         let server = std::thread::spawn(move || (greet(&mut first).unwrap(), launch(&mut first, &sent).unwrap()));
-        assert_eq!(ask(&mut runner, Program::App).unwrap(), expected);
+        assert_eq!(ask(&mut runner, Program::App).unwrap(), Some(expected));
         report(&mut runner, 137).unwrap();
         drop(runner);
         assert_eq!(server.join().unwrap(), (Some(Program::App), Some(137)));
@@ -186,6 +210,25 @@ mod tests {
         ask(&mut runner, Program::Nginx).unwrap();
         drop(runner);
         assert_eq!(server.join().unwrap(), (Some(Program::Nginx), None));
+    }
+
+    #[test]
+    fn a_runner_that_comes_too_late_is_told_to_start_nothing() {
+        let (mut first, mut runner) = UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || greet(&mut first).unwrap());
+        assert_eq!(ask(&mut runner, Program::Nginx).unwrap(), None);
+        assert_eq!(server.join().unwrap(), Some(Program::Nginx));
+    }
+
+    #[test]
+    fn nudges_are_passed_on_until_the_connection_ends() {
+        let (first, runner) = UnixStream::pair().unwrap();
+        nudge(&first);
+        nudge(&first);
+        drop(first);
+        let mut heard = Vec::new();
+        hear_nudges(runner, &mut heard);
+        assert_eq!(heard, b"\n\n");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::settings::RUN;
 /// As in a shell: the program cannot be started.
 const CANNOT_START: u8 = 127;
 
-/// Runs `program` until it ends; returns its code.
+/// Runs `program` until it ends; returns its code, or 0 where the container ends before it was started.
 ///
 /// # Errors
 /// The first process cannot be reached, or the outputs cannot be opened.
@@ -30,7 +30,9 @@ pub(crate) fn run(program: Program) -> io::Result<u8> {
     // Before anything else: a stop that comes during the start must reach the program too.
     let signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH])?;
     let mut first_process = UnixStream::connect(folder.join("link.sock"))?;
-    let launch = link::ask(&mut first_process, program)?;
+    let Some(launch) = link::ask(&mut first_process, program)? else { return Ok(0) };
+    let nudges = first_process.try_clone()?;
+    thread::spawn(move || link::hear_nudges(nudges, io::stdout()));
     let output = |name: &str| OpenOptions::new().append(true).open(folder.join(name));
     let code = supervise(launch, signals, output("stdout")?.into(), output("stderr")?.into()).unwrap_or_else(|error| {
         say_to_stderr(folder, &format!("tandem-web: cannot start {}: {error}\n", program.name()));
@@ -73,7 +75,7 @@ fn say_to_stderr(folder: &Path, line: &str) {
 }
 
 /// The code of an ended process, as a shell counts: 128 + N where signal N ended it.
-fn code(status: ExitStatus) -> u8 {
+pub(crate) fn code(status: ExitStatus) -> u8 {
     let number = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(number).unwrap_or(1)
 }

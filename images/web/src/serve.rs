@@ -1,5 +1,7 @@
 //! The container's first process: checks, renders, starts supervisord, and decides when and how the container ends.
 //!
+//! What is running at a time is in [`Programs`]; every connection of a runner (link.rs) has a thread that keeps it true.
+//!
 //! In: the environment, signals, and what the runners say (link.rs). Out: the container's exit code: 0 where a stop was
 //! asked for, else the code of the program that ended (never 0: a program that ends by itself is a failure).
 
@@ -13,8 +15,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,8 @@ use tandem_environment::limits::Limits;
 use crate::link::{self, Launch, Program};
 use crate::logs::Log;
 use crate::render::{self, Machine};
-use crate::settings::{Listen, RUN, Role, Settings};
+use crate::run;
+use crate::settings::{Application, Listen, RUN, Role, Settings};
 
 const EXECUTABLE: &str = "/usr/local/bin/tandem-web";
 const SUPERVISORD: &str = "/usr/bin/supervisord";
@@ -39,15 +42,19 @@ const NGINX: &str = "/usr/sbin/nginx";
 /// Where programs are found whose PATH is not the container's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long the application's own check of its variables may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
 /// How long supervisord may take to start everything.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long nginx waits for the application to listen: so a program that refuses its variables never has a web server
-/// in front of it, and a quick one no request that finds nobody. A slow one is covered by nginx's own 502.
+/// How long nginx waits for the application to listen: so a program that ends at once never has a web server in front
+/// of it, and a quick one no request that finds nobody. A slow one is covered by nginx's own 502.
 const LISTEN_LIMIT: Duration = Duration::from_secs(2);
 /// How long the surviving program may take to stop after the other one died; the whole has 5 s.
 const FAILURE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the last lines may take to be copied to the output.
 const LOG_LIMIT: Duration = Duration::from_millis(500);
+/// How much longer than SHUTDOWN_TIMEOUT a stop may take, the last lines included; its documentation says so.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
 
 /// Why the container does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +86,56 @@ enum Event {
     Ended(Program, u8),
 }
 
+/// The programs that run, each with the connection of its runner.
+#[derive(Clone, Debug, Default)]
+struct Programs(Arc<Mutex<Running>>);
+
+#[derive(Debug, Default)]
+struct Running {
+    /// Nothing is started any more.
+    ending: bool,
+    links: Vec<(Program, UnixStream)>,
+}
+
+impl Programs {
+    fn lock(&self) -> MutexGuard<'_, Running> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ending(&self) -> bool {
+        self.lock().ending
+    }
+
+    /// Notes that `program` is about to be started; `false` means that it must not be.
+    fn begin(&self, program: Program, link: &UnixStream) -> bool {
+        let mut running = self.lock();
+        let Ok(link) = link.try_clone() else { return false };
+        if !running.ending {
+            running.links.push((program, link));
+        }
+        !running.ending
+    }
+
+    /// Notes that `program` has ended, and with it the container: what has not been started yet never is.
+    fn end(&self, program: Program) {
+        let mut running = self.lock();
+        running.ending = true;
+        running.links.retain(|(other, _)| *other != program);
+    }
+
+    /// Lets nothing start any more, and says whether anything runs.
+    fn close(&self) -> bool {
+        let mut running = self.lock();
+        running.ending = true;
+        !running.links.is_empty()
+    }
+
+    /// Makes supervisord look at its signals now.
+    fn nudge(&self) {
+        self.lock().links.iter().for_each(|(_, link)| link::nudge(link));
+    }
+}
+
 /// Serves until the end, and returns the container's exit code.
 ///
 /// # Errors
@@ -87,6 +144,9 @@ pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
     let settings = Settings::read(environment, &Limits::default())?;
     let machine = machine(&settings)?;
     let launches = launches(&settings, &machine, std::env::vars_os())?;
+    if let Some(code) = refusal(&settings.application, &launches)? {
+        return Ok(code);
+    }
     let folder = Path::new(RUN);
     claim(folder)?;
     let write = |name: &str, text: String| fs::write(folder.join(name), text).map_err(Error::Folder);
@@ -100,11 +160,12 @@ pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
     let stderr = log("stderr", output(io::stderr().as_fd().try_clone_to_owned())?)?;
     let (sender, events) = channel();
     hear_signals(sender.clone())?;
-    hear_runners(folder, launches, &settings, sender)?;
+    let programs = Programs::default();
+    hear_runners(folder, launches, &settings, &programs, sender)?;
 
     say(&announcement(&settings, &machine));
     let supervisord = start_supervisord(folder, &stderr)?;
-    let code = watch(&events, supervisord, &settings);
+    let code = watch(&events, supervisord, &settings, &programs);
     stdout.finish(LOG_LIMIT);
     stderr.finish(LOG_LIMIT);
     Ok(code)
@@ -132,15 +193,42 @@ fn launches(
             Some(port) => environment.insert("PORT".into(), port.to_string().into()),
             None => environment.remove(OsStr::new("PORT")),
         };
-        let program = application.program(environment.get(OsStr::new("PATH")).map_or(OsStr::new(PATH), |path| path))?;
-        let arguments = application.command.iter().skip(1).map(OsString::from);
-        let command = std::iter::once(program.into_os_string()).chain(arguments).collect();
+        let command = application.command(search_path(&environment))?;
         launches.insert(
             Program::App.name(),
             Launch { command, environment: environment.into_iter().collect(), listen: vec![] },
         );
     }
     Ok(launches)
+}
+
+/// Where the application's programs are looked up.
+fn search_path(environment: &HashMap<OsString, OsString>) -> &OsStr {
+    environment.get(OsStr::new("PATH")).map_or(OsStr::new(PATH), |path| path)
+}
+
+/// Lets the application look at its variables, where it has a command for that. `Some` is the code of its refusal; it
+/// has said why.
+fn refusal(application: &Application, launches: &HashMap<&'static str, Launch>) -> Result<Option<u8>, Error> {
+    let Some(Launch { environment, .. }) = launches.get(Program::App.name()) else { return Ok(None) };
+    let environment: HashMap<_, _> = environment.iter().cloned().collect();
+    let Some(command) = application.check(search_path(&environment))? else { return Ok(None) };
+    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
+    let failed = |error| Error::System("run the application's check", error);
+    let mut check = Command::new(program);
+    let mut check = check.args(arguments).env_clear().envs(environment).stdin(Stdio::null()).spawn().map_err(failed)?;
+    let deadline = Instant::now() + CHECK_LIMIT;
+    loop {
+        match check.try_wait().map_err(failed)? {
+            Some(status) => return Ok((!status.success()).then(|| failure(run::code(status)))),
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(2)),
+            None => {
+                say("APP_CHECK does not end: killing it");
+                let _ = check.kill();
+                return Ok(Some(1));
+            }
+        }
+    }
 }
 
 /// Looks at what nginx's configuration depends on.
@@ -209,23 +297,30 @@ fn hear_runners(
     folder: &Path,
     launches: HashMap<&'static str, Launch>,
     settings: &Settings,
+    programs: &Programs,
     events: Sender<Event>,
 ) -> Result<(), Error> {
     let listener = UnixListener::bind(folder.join("link.sock")).map_err(Error::Folder)?;
     let launches = Arc::new(launches);
     let application = (settings.role == Role::App).then(|| settings.application.listen.target());
+    let programs = programs.clone();
     thread::spawn(move || {
         for mut runner in listener.incoming().flatten() {
-            let (launches, application, events) = (Arc::clone(&launches), application.clone(), events.clone());
+            let (launches, application) = (Arc::clone(&launches), application.clone());
+            let (programs, events) = (programs.clone(), events.clone());
             thread::spawn(move || {
                 let Ok(Some(program)) = link::greet(&mut runner) else { return };
                 let Some(launch) = launches.get(program.name()) else { return };
                 let _ = events.send(Event::Started);
                 if let (Program::Nginx, Some(application)) = (program, &application) {
-                    wait_for(application);
+                    wait_for(application, &programs);
+                }
+                if !programs.begin(program, &runner) {
+                    return;
                 }
                 // A connection that broke, or ended without a code: the runner was killed, and its program is alone.
                 let code = link::launch(&mut runner, launch).ok().flatten().unwrap_or(1);
+                programs.end(program);
                 let _ = events.send(Event::Ended(program, code));
             });
         }
@@ -233,15 +328,16 @@ fn hear_runners(
     Ok(())
 }
 
-/// Waits until the application listens, or long enough.
-fn wait_for(application: &Listen) {
+/// Waits until the application listens, or long enough, or until there is nothing to wait for any more.
+fn wait_for(application: &Listen, programs: &Programs) {
     let patience = Instant::now() + LISTEN_LIMIT;
+    let pause = Duration::from_millis(10);
     let listens = || match application {
         Listen::Unix(path) => UnixStream::connect(path).is_ok(),
-        Listen::Tcp(address) => TcpStream::connect_timeout(address, LISTEN_LIMIT).is_ok(),
+        Listen::Tcp(address) => TcpStream::connect_timeout(address, pause).is_ok(),
     };
-    while !listens() && Instant::now() < patience {
-        thread::sleep(Duration::from_millis(10));
+    while !listens() && !programs.ending() && Instant::now() < patience {
+        thread::sleep(pause);
     }
 }
 
@@ -267,7 +363,7 @@ fn start_supervisord(folder: &Path, stderr: &Log) -> Result<Pid, Error> {
 }
 
 /// Waits for the end and brings it about. Returns the container's exit code.
-fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings) -> u8 {
+fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings, programs: &Programs) -> u8 {
     let mut missing = Program::of(settings.role).len();
     let mut deadline = Some(Instant::now() + START_LIMIT);
     let mut asked = false;
@@ -302,7 +398,9 @@ fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings) -> u8 
             }
         }
     };
-    let _ = kill(supervisord, Signal::SIGTERM);
+    // supervisord alone has nothing to stop in order, and may still be starting.
+    let _ = kill(supervisord, if programs.close() { Signal::SIGTERM } else { Signal::SIGKILL });
+    programs.nudge();
     let limit = if code == 0 { stop_limit(settings) } else { FAILURE_LIMIT };
     let deadline = Some(Instant::now() + limit);
     while let Some(event) = next(events, deadline) {
@@ -314,9 +412,9 @@ fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings) -> u8 
     code
 }
 
-/// Both programs' time, one after the other, and two seconds for supervisord, which looks once a second.
+/// How long the programs may take to stop, so that the whole keeps to what SHUTDOWN_TIMEOUT promises.
 fn stop_limit(settings: &Settings) -> Duration {
-    Duration::from_secs(u64::from(settings.limits.shutdown_timeout + 1) * 2 + 2)
+    Duration::from_secs(settings.limits.shutdown_timeout.into()) + STOP_MARGIN - LOG_LIMIT
 }
 
 /// The next event; `None` when the deadline passes before.
@@ -445,7 +543,7 @@ options ndots:0
 
     /// What [`watch`] makes of these events, with a child in supervisord's place that ends on TERM.
     #[expect(clippy::zombie_processes, reason = "watch() waits for it")]
-    fn watched(supervisord: &str, events: impl IntoIterator<Item = Event>) -> u8 {
+    fn watched(supervisord: &str, events: impl IntoIterator<Item = Event>, programs: &Programs) -> u8 {
         let child = Command::new("sh").args(["-c", supervisord]).spawn().unwrap();
         let (sender, receiver) = channel();
         events.into_iter().for_each(|event| sender.send(event).unwrap());
@@ -455,7 +553,14 @@ options ndots:0
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        watch(&receiver, Pid::from_raw(child.id() as i32), &settings(&[]))
+        watch(&receiver, Pid::from_raw(child.id() as i32), &settings(&[]), programs)
+    }
+
+    /// Programs of which one runs, and the runner's end of its link.
+    fn one_runs() -> (Programs, UnixStream) {
+        let (programs, (first, runner)) = (Programs::default(), UnixStream::pair().unwrap());
+        assert!(programs.begin(Program::Nginx, &first));
+        (programs, runner)
     }
 
     #[rstest]
@@ -468,6 +573,47 @@ options ndots:0
     #[case("trap '' TERM; sleep 60 & wait; wait", vec![Event::Started, Event::Ended(Program::App, 7)], 7)]
     fn the_code_says_what_ended_first(#[case] supervisord: &str, #[case] events: Vec<Event>, #[case] code: u8) {
         let _alone = crate::CHILDREN.lock();
-        assert_eq!(watched(supervisord, events), code);
+        let (programs, _runner) = one_runs();
+        assert_eq!(watched(supervisord, events, &programs), code);
+    }
+
+    #[test]
+    fn supervisord_is_not_waited_for_when_nothing_else_runs() {
+        let _alone = crate::CHILDREN.lock();
+        let (programs, _runner) = one_runs();
+        programs.end(Program::Nginx);
+        let begin = Instant::now();
+        let events = [Event::Started, Event::Ended(Program::App, 78)];
+        assert_eq!(watched("trap '' TERM; sleep 60 & wait; wait", events, &programs), 78);
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn nginx_does_not_wait_for_an_application_that_has_ended_and_is_not_started() {
+        let (programs, runner) = one_runs();
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            let nowhere = Listen::Unix("/nonexistent/app.sock".into());
+            let programs = &programs;
+            scope.spawn(move || wait_for(&nowhere, programs));
+            thread::sleep(Duration::from_millis(50));
+            programs.end(Program::App);
+        });
+        assert!(begin.elapsed() < LISTEN_LIMIT / 2, "{:?}", begin.elapsed());
+        assert!(!programs.begin(Program::Nginx, &runner));
+    }
+
+    #[rstest]
+    #[case("true", None)]
+    #[case("sh -c 'exit 3'", Some(3))]
+    #[case("sh -c 'kill -9 $$'", Some(137))]
+    #[case("sh -c 'test \"$LISTEN\" = unix:/run/tandem/app.sock'", None)]
+    fn the_applications_own_check_comes_first(#[case] check: &str, #[case] code: Option<u8>) {
+        let _alone = crate::CHILDREN.lock();
+        let pairs = [("APP_COMMAND", "true"), ("APP_CHECK", check)];
+        let variables = pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let settings = settings(&pairs);
+        let launches = launches(&settings, &MACHINE, variables).unwrap();
+        assert_eq!(refusal(&settings.application, &launches).unwrap(), code);
     }
 }

@@ -3,6 +3,7 @@
 //! In: the environment of the container. Out: values that can stand in nginx's configuration as they are, because every
 //! parser here lets only characters through that mean nothing to nginx.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +11,14 @@ use std::path::{Path, PathBuf};
 
 use tandem_environment::limits::Limits;
 use tandem_environment::variable::{host, number};
-use tandem_environment::{Environment, Error, Variable};
+use tandem_environment::{Environment, Error, SHUTDOWN_TIMEOUT, Variable};
 
 /// The folder of everything that is written while the container runs.
 pub(crate) const RUN: &str = "/run/tandem";
+
+/// Our own application, and how it checks its variables.
+const WEBAPP: &str = "webapp serve";
+const WEBAPP_CHECK: [&str; 2] = ["webapp", "check"];
 
 const ROLE: Variable<Role> = Variable::new(
     "WEB_ROLE",
@@ -35,7 +40,14 @@ const COMMAND: Variable<Vec<String>> = Variable::new(
     command,
     "The application. It inherits every variable; `LISTEN` is always set for it.",
 )
-.default("webapp serve");
+.default(WEBAPP);
+const CHECK: Variable<Vec<String>> = Variable::new(
+    "APP_CHECK",
+    "a program in PATH and its arguments, as in `APP_COMMAND`",
+    command,
+    "A command that looks at the application's variables before anything is started. When it fails, its code is the \
+     container's, and what it wrote says why. Default: `webapp check` for `webapp serve`, nothing for another command.",
+);
 const LISTEN: Variable<Listen> = Variable::new(
     "LISTEN",
     "unix:/PATH, or ADDRESS:PORT with an IP address or localhost",
@@ -117,14 +129,6 @@ const SHUTDOWN_DELAY: Variable<u32> = Variable::new(
      late.",
 )
 .default("0");
-const SHUTDOWN_TIMEOUT: Variable<u32> = Variable::new(
-    "SHUTDOWN_TIMEOUT",
-    "seconds from 1 to 3600",
-    number::<u32, 1, 3600>,
-    "How long requests in flight may take to finish on a stop, after `SHUTDOWN_DELAY`. Give the orchestrator's grace \
-     period two seconds more than the sum.",
-)
-.default("8");
 const HEALTH_PATH: Variable<String> = Variable::new(
     "HEALTH_PATH",
     "a path that starts with / (letters, digits and /._~-)",
@@ -140,6 +144,7 @@ pub(crate) const VARIABLES: &[&dyn tandem_environment::Described] = &[
     &ROLE,
     &PORT,
     &COMMAND,
+    &CHECK,
     &LISTEN,
     &UPSTREAM,
     &TRUSTED,
@@ -183,6 +188,7 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Application {
     pub(crate) command: Vec<String>,
+    pub(crate) check: Option<Vec<String>>,
     pub(crate) listen: Listen,
 }
 
@@ -220,6 +226,10 @@ impl Settings {
                 "LISTEN and PORT are both port {port}: nginx listens on PORT, give the application another one"
             )));
         }
+        let command = COMMAND.require(environment)?;
+        let own_check =
+            (Some(&command) == self::command(WEBAPP).as_ref()).then(|| WEBAPP_CHECK.map(str::to_owned).into());
+        let check = CHECK.read(environment)?.or(own_check);
         let default_networks = match role {
             Role::App => networks(PRIVATE),
             Role::Proxy => None,
@@ -227,7 +237,7 @@ impl Settings {
         Ok(Self {
             port,
             role,
-            application: Application { command: COMMAND.require(environment)?, listen },
+            application: Application { command, check, listen },
             upstream: UPSTREAM.require(environment)?,
             trusted_proxies: TRUSTED.read(environment)?.or(default_networks).unwrap_or_default(),
             metrics_public: METRICS_PUBLIC.require(environment)?,
@@ -247,19 +257,32 @@ impl Settings {
 }
 
 impl Application {
-    /// The file that the command starts, looked up in `search` (the value of PATH).
+    /// The application's command, its program as a file, looked up in `search` (the value of PATH).
     ///
     /// # Errors
     /// There is no such program: found here, it costs one line instead of a container that half starts.
-    pub(crate) fn program(&self, search: &std::ffi::OsStr) -> Result<PathBuf, Error> {
-        let name = self.command.first().map_or("", String::as_str);
-        let candidates: Vec<PathBuf> = if name.contains('/') {
-            vec![PathBuf::from(name)]
-        } else {
-            std::env::split_paths(search).map(|folder| folder.join(name)).collect()
-        };
-        candidates.into_iter().find(|file| executable(file)).ok_or_else(|| COMMAND.refuse(name))
+    pub(crate) fn command(&self, search: &OsStr) -> Result<Vec<OsString>, Error> {
+        with_program(&COMMAND, &self.command, search)
     }
+
+    /// The same of the command that checks the application's variables, where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub(crate) fn check(&self, search: &OsStr) -> Result<Option<Vec<OsString>>, Error> {
+        self.check.as_ref().map(|check| with_program(&CHECK, check, search)).transpose()
+    }
+}
+
+fn with_program(variable: &Variable<Vec<String>>, command: &[String], search: &OsStr) -> Result<Vec<OsString>, Error> {
+    let name = command.first().map_or("", String::as_str);
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        vec![PathBuf::from(name)]
+    } else {
+        std::env::split_paths(search).map(|folder| folder.join(name)).collect()
+    };
+    let program = candidates.into_iter().find(|file| executable(file)).ok_or_else(|| variable.refuse(name))?;
+    Ok(std::iter::once(program.into_os_string()).chain(command.iter().skip(1).map(OsString::from)).collect())
 }
 
 fn executable(file: &Path) -> bool {
@@ -566,14 +589,27 @@ mod tests {
         assert_eq!(read(&[("HEADER_SIZE_LIMIT", "2048")]).unwrap().limits.header_size, 2048);
     }
 
+    #[rstest]
+    #[case(&[], Some("webapp check"))]
+    #[case(&[("APP_COMMAND", "webapp serve")], Some("webapp check"))]
+    #[case(&[("APP_COMMAND", "gunicorn app:app")], None)]
+    #[case(&[("APP_COMMAND", "gunicorn app:app"), ("APP_CHECK", "gunicorn --check-config app:app")], Some("gunicorn --check-config app:app"))]
+    fn only_our_own_application_is_checked_without_being_told_how(
+        #[case] pairs: &[(&str, &str)],
+        #[case] check: Option<&str>,
+    ) {
+        let read = read(pairs).unwrap().application.check.map(|words| words.join(" "));
+        assert_eq!(read.as_deref(), check);
+    }
+
     #[test]
     fn the_program_is_looked_up_in_path() {
         let find = |command: &str| {
-            let application = Application { command: vec![command.to_owned()], listen: listen("[::1]:1").unwrap() };
-            application.program("/nonexistent:/usr/bin:/bin".as_ref()).map_err(|e| e.to_string())
+            let words = [command.to_owned(), "a b".to_owned()];
+            with_program(&COMMAND, &words, "/nonexistent:/usr/bin:/bin".as_ref()).map_err(|e| e.to_string())
         };
-        assert!(find("sh").unwrap().ends_with("sh"));
-        assert_eq!(find("/bin/sh").unwrap(), PathBuf::from("/bin/sh"));
+        assert!(Path::new(&find("sh").unwrap()[0]).ends_with("sh"));
+        assert_eq!(find("/bin/sh").unwrap(), ["/bin/sh", "a b"]);
         assert!(
             find("no-such-program").unwrap_err().starts_with(r#"APP_COMMAND is "no-such-program": give a program"#)
         );

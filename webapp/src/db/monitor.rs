@@ -3,19 +3,24 @@
 //! A pool alone cannot tell a database that is away from one that is busy: both look like "no connection within a
 //! second". With the answer known beforehand, a request gives up at once while the database is away, and waits its turn
 //! while it is not.
+//!
+//! Away means: no answer to anybody, neither to a question of the monitor's nor to a query, for as long as the database
+//! may stay silent; or, without any patience, a connection that breaks and that no other one can replace. A server that
+//! lets nobody new in (a changed password, too many connections) is not away for those who are in.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// Between two questions, while the database answers and while it does not.
+/// Between two questions, while the database answers and nobody doubts it, and otherwise.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_WHILE_AWAY: Duration = Duration::from_millis(200);
 
@@ -34,6 +39,7 @@ enum State {
 pub(super) struct Monitor {
     state: watch::Receiver<State>,
     answers: Arc<Answers>,
+    doubts: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -42,13 +48,23 @@ impl Monitor {
     pub(super) fn start(options: &MySqlConnectOptions, address: String, patience: Duration) -> Self {
         let (sender, state) = watch::channel(State::Unknown);
         let answers = Arc::new(Answers { epoch: Instant::now(), last: AtomicU64::new(0) });
+        let doubts = Arc::<Notify>::default();
         let inquiry = Inquiry {
             options: options.clone().disable_statement_logging(),
             address,
             patience,
             answers: Arc::clone(&answers),
+            doubts: Arc::clone(&doubts),
         };
-        Self { state, answers, task: tokio::spawn(inquiry.run(sender)) }
+        Self { state, answers, doubts, task: tokio::spawn(inquiry.run(sender)) }
+    }
+
+    /// Why the database is away, if it is.
+    pub(super) fn is_away(&self) -> Option<Arc<str>> {
+        match &*self.state.borrow() {
+            State::Away(reason) => Some(Arc::clone(reason)),
+            State::Unknown | State::Answers => None,
+        }
     }
 
     /// Waits until the database is away, which may be now, and says why.
@@ -64,6 +80,12 @@ impl Monitor {
     /// Notes that a query was answered: while others are, a slow answer to the monitor is no outage.
     pub(super) fn answered(&self) {
         self.answers.note();
+    }
+
+    /// Notes that a query was not answered: the monitor looks at once, on a new connection, since its own may be the only
+    /// one that still works.
+    pub(super) fn doubted(&self) {
+        self.doubts.notify_one();
     }
 }
 
@@ -85,25 +107,27 @@ impl Answers {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    fn within(&self, time: Duration) -> bool {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        !last.is_zero() && self.epoch.elapsed().saturating_sub(last) < time
+    /// When that was; the beginning where it never was.
+    fn last(&self) -> Instant {
+        self.epoch + Duration::from_millis(self.last.load(Ordering::Relaxed))
     }
 }
 
 /// Why a question got no answer.
 enum Silence {
-    /// None came in time.
+    /// None came in time, and no other query was answered either.
     Late,
-    /// Another one came, or the connection broke.
+    /// The server lets us not in.
     Refused(String),
+    /// There is no connection, or it broke.
+    Broken(String),
 }
 
 impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Late => f.write_str("it does not answer"),
-            Self::Refused(reason) => f.write_str(reason),
+            Self::Refused(reason) | Self::Broken(reason) => f.write_str(reason),
         }
     }
 }
@@ -113,33 +137,41 @@ struct Inquiry {
     address: String,
     patience: Duration,
     answers: Arc<Answers>,
+    doubts: Arc<Notify>,
 }
 
 impl Inquiry {
     async fn run(self, state: watch::Sender<State>) {
         let mut connection = None;
+        let mut refused = false;
         loop {
-            let pause = match self.ask(&mut connection).await {
-                Ok(()) => {
+            let silence = self.ask(&mut connection).await.err();
+            let answers = silence.is_none();
+            match silence {
+                None => {
                     self.answers.note();
                     self.tell(&state, State::Answers);
-                    PAUSE
+                    refused = false;
                 }
-                // Busy with others, and answering them: a new connection would only add to it.
-                Err(Silence::Late) if self.answers.within(self.patience) => PAUSE,
-                Err(silence) => {
-                    connection = None;
-                    self.tell(&state, State::Away(silence.to_string().into()));
-                    PAUSE_WHILE_AWAY
+                Some(Silence::Refused(reason)) if self.answers.last().elapsed() < self.patience => {
+                    if !refused {
+                        tracing::error!(database = self.address, reason, "the database refuses new connections");
+                    }
+                    refused = true;
                 }
-            };
-            sleep(pause).await;
+                Some(silence) => self.tell(&state, State::Away(silence.to_string().into())),
+            }
+            sleep(PAUSE_WHILE_AWAY).await;
+            if answers && timeout(PAUSE - PAUSE_WHILE_AWAY, self.doubts.notified()).await.is_ok() {
+                connection = None;
+            }
         }
     }
 
     /// One question, on the connection of the last one where that still works.
     async fn ask(&self, connection: &mut Option<MySqlConnection>) -> Result<(), Silence> {
-        let question = async {
+        let began = Instant::now();
+        let mut question = pin!(async {
             if let Some(mut open) = connection.take()
                 && open.ping().await.is_ok()
             {
@@ -151,11 +183,17 @@ impl Inquiry {
             fresh.ping().await?;
             *connection = Some(fresh);
             Ok::<_, sqlx::Error>(())
-        };
-        match timeout(self.patience, question).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Silence::Refused(error.to_string())),
-            Err(_) => Err(Silence::Late),
+        });
+        loop {
+            let deadline = began.max(self.answers.last()) + self.patience;
+            match timeout_at(deadline, question.as_mut()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error @ sqlx::Error::Database(_))) => return Err(Silence::Refused(error.to_string())),
+                Ok(Err(error)) => return Err(Silence::Broken(error.to_string())),
+                // Busy with others, and answering them.
+                Err(_) if self.answers.last() + self.patience > deadline => {}
+                Err(_) => return Err(Silence::Late),
+            }
         }
     }
 
@@ -167,10 +205,68 @@ impl Inquiry {
             }
             match &now {
                 State::Answers | State::Unknown => tracing::info!(database = self.address, "the database answers"),
-                State::Away(reason) => tracing::error!(database = self.address, reason = &**reason, "the database is away"),
+                State::Away(reason) => {
+                    tracing::error!(database = self.address, reason = &**reason, "the database is away")
+                }
             }
             *before = now;
             true
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(300);
+
+    fn monitor(port: u16) -> Monitor {
+        Monitor::start(&MySqlConnectOptions::new().host("127.0.0.1").port(port), String::new(), PATIENCE)
+    }
+
+    #[tokio::test]
+    async fn a_slow_answer_is_no_outage_while_others_are_answered_and_one_as_soon_as_they_are_not() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let monitor = monitor(silent.local_addr().unwrap().port());
+        for _ in 0..25 {
+            monitor.answered();
+            assert!(timeout(PATIENCE / 6, monitor.away()).await.is_err());
+        }
+        let last = Instant::now();
+        assert_eq!(&*monitor.away().await, "it does not answer");
+        assert!(last.elapsed() < PATIENCE * 3 / 2, "{:?}", last.elapsed());
+        assert!(monitor.is_away().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_connections_is_away_at_once() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let monitor = monitor(closed);
+        monitor.answered();
+        let began = Instant::now();
+        monitor.away().await;
+        assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    }
+
+    /// A server that says in its first packet that it has too many connections.
+    #[tokio::test]
+    async fn a_server_that_lets_nobody_new_in_is_away_only_when_nobody_is_answered() {
+        let full = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let monitor = monitor(full.local_addr().unwrap().port());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = full.accept().await.unwrap();
+                let packet = b"\x17\0\0\0\xff\x10\x04Too many connections";
+                assert_eq!(packet.len(), 4 + 0x17);
+                stream.writable().await.unwrap();
+                stream.try_write(packet).unwrap();
+            }
+        });
+        for _ in 0..25 {
+            monitor.answered();
+            assert!(timeout(PATIENCE / 6, monitor.away()).await.is_err());
+        }
+        assert!(monitor.away().await.contains("Too many connections"));
     }
 }

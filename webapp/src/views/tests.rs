@@ -71,7 +71,9 @@ fn rendered(page: &impl Template) -> String {
 
 #[test]
 fn the_overview_shows_counts_and_headcounts() {
-    insta::assert_snapshot!(rendered(&Overview { site: site(), catalog: &catalog() }));
+    let html = rendered(&Overview { site: site(), catalog: &catalog() });
+    insta::assert_snapshot!(html);
+    assert_eq!(html.matches("300,024").count(), 1, "said once, with the separators of the descriptions");
 }
 
 #[test]
@@ -96,7 +98,7 @@ fn the_list_shows_the_form_as_it_was_sent_and_the_way_on() {
 fn an_empty_list_says_so() {
     let (catalog, search, page) = (catalog(), Search::parse("department=zz").unwrap(), Page::default());
     let html = rendered(&Employees::new(site(), &catalog, &search, &page));
-    assert!(html.contains("<caption>Nobody found</caption>"));
+    assert!(html.contains(">Nobody found</h2>"));
     assert!(html.contains("<option selected>zz</option>"));
 }
 
@@ -169,6 +171,24 @@ fn a_source_that_is_no_web_address_is_not_linked_to() {
     let page = Show { site: Site { dataset: Knowledge::Described(dataset), ..site() }, employees: &[] };
     let html = rendered(&page);
     assert!(html.contains("source: javascript:alert(1)") && !html.contains("href=\"javascript"));
+}
+
+#[test]
+fn what_names_a_table_does_not_scroll_away_with_it() {
+    let (catalog, search) = (catalog(), Search::parse("").unwrap());
+    for html in [
+        rendered(&Overview { site: site(), catalog: &catalog }),
+        rendered(&Show { site: site(), employees: &[employee()] }),
+        rendered(&Employees::new(site(), &catalog, &search, &Page::default())),
+        rendered(&One { site: site(), employee: &employee(), career: &Career::default() }),
+        rendered(&Departments { site: site(), departments: &catalog.departments }),
+    ] {
+        for (before, table) in html.split("<table").collect::<Vec<_>>().windows(2).map(|two| (two[0], two[1])) {
+            let name = table.strip_prefix(" aria-labelledby=\"").and_then(|rest| rest.split('"').next()).unwrap();
+            assert!(before.ends_with("<div class=\"table\">\n") && before.contains(&format!(" id=\"{name}\">")));
+            assert!(!table.contains("<caption"));
+        }
+    }
 }
 
 #[test]

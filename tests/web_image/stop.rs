@@ -1,0 +1,66 @@
+//! Trap 2: a stop drains nginx first and loses nothing.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rstest::rstest;
+use tandem_tests::docker::docker_ok;
+use tandem_tests::http::{Answer, under_load};
+
+use crate::image::{image_or_skip, strict};
+
+#[test]
+fn a_stop_is_clean_and_answers_what_is_in_flight() {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    let mut stream = TcpStream::connect(container.address()).unwrap();
+    stream.write_all(b"GET /slow?3 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    thread::sleep(Duration::from_millis(300)); // until nginx has passed it on
+    let stopping = thread::scope(|scope| {
+        let stopping = scope.spawn(|| container.stop());
+        assert_eq!(Answer::read(&mut stream).unwrap().body, "slow\n");
+        stopping.join().unwrap()
+    });
+    assert!(stopping < Duration::from_secs(8), "{stopping:?}");
+    assert_eq!(container.exit_code(0), 0);
+}
+
+#[rstest]
+fn a_stop_under_load_loses_no_request(#[values(true, false)] keepalive: bool, #[values("GET", "POST")] method: &str) {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    // Straight to the container: Docker's own proxy would accept connections that nobody serves.
+    let ip = container.inspect("{{.NetworkSettings.IPAddress}}");
+    let address = format!("{ip}:8080").parse().unwrap();
+    let ((), met) = under_load(address, 50, keepalive, method, || {
+        thread::sleep(Duration::from_secs(1));
+        container.stop();
+    });
+    assert_eq!(met.lost, [""; 0]);
+    assert!(met.served_by.values().sum::<u32>() > 100, "{met:?}");
+    assert_eq!(container.exit_code(0), 0);
+}
+
+#[test]
+fn requests_that_never_end_do_not_hold_a_stop_up() {
+    let options = ["-e", "SHUTDOWN_TIMEOUT=1", "-e", "IGNORE_TERM=1"];
+    let container = strict(&image_or_skip!(), &options).serving();
+    let mut stream = TcpStream::connect(container.address()).unwrap();
+    stream.write_all(b"GET /slow?60 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let took = container.stop();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(container.exit_code(0), 0);
+}
+
+#[test]
+fn a_delay_goes_on_serving_after_the_stop_was_asked_for() {
+    let container = strict(&image_or_skip!(), &["-e", "SHUTDOWN_DELAY=3"]).serving();
+    docker_ok(&["kill", "-s", "TERM", container.name()]);
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_secs(2) {
+        assert_eq!(container.get("/").status, 200);
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(container.exit_code(8), 0);
+    assert!(asked.elapsed() > Duration::from_secs(3));
+}
