@@ -169,7 +169,10 @@ fn a_stop_is_clean_at_any_moment_of_a_later_start() {
     let container = image.quick().start().healthy(START);
     container.stop();
     assert_eq!(container.exit_code(1), 0);
-    says(&container.stderr(), &["Shutdown complete"]);
+    // The first start's temporary server may have said the same.
+    let shutdowns = || container.log().matches("Shutdown complete").count();
+    let first = shutdowns();
+    assert!(first > 0);
 
     // Before the server, while it starts, and when it has just begun to serve.
     let moments = [None, Some("MySQL Server - start"), Some("InnoDB initialization has started"), Some(READY)];
@@ -181,7 +184,7 @@ fn a_stop_is_clean_at_any_moment_of_a_later_start() {
         }
         let took = container.stop();
         assert_eq!(container.exit_code(1), 0, "after {took:?}, at {moment:?}");
-        assert_eq!(container.log().matches("Shutdown complete").count(), stops + 1, "at {moment:?}");
+        assert_eq!(shutdowns(), first + stops, "at {moment:?}");
     }
     for _ in 0..3 {
         docker_ok(&["restart", "-t", "60", container.name()]);

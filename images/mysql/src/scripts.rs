@@ -1,6 +1,7 @@
 //! The init folder: what the files in `/docker-entrypoint-initdb.d` mean, and running them, in name order.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -103,7 +104,17 @@ impl<'a> Runner<'a> {
     /// It fails: the file is named, its own words are on the container's output.
     pub async fn run(&self, path: &Path, action: &Action) -> Result<(), Error> {
         match action {
-            Action::Execute => self.script(Command::new(path), path).await,
+            Action::Execute => {
+                let mut beginning = [0; 2];
+                let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut beginning));
+                if read.is_ok() && beginning != *b"#!" && beginning != *b"\x7fE" {
+                    // As a shell does with a script that names no interpreter.
+                    let mut shell = Command::new("bash");
+                    shell.arg(path);
+                    return self.script(shell, path).await;
+                }
+                self.script(Command::new(path), path).await
+            }
             Action::Source => {
                 let mut shell = Command::new("bash");
                 // As the official image reads scripts: the first command that fails ends them.

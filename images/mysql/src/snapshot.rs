@@ -132,12 +132,16 @@ async fn pipe(mut from: Command, mut to: Command) -> Result<(), Error> {
     let output =
         source.stdout.take().map(TryInto::<Stdio>::try_into).transpose().map_err(|e| failed(&first, e.to_string()))?;
     to.stdin(output.unwrap_or_else(Stdio::null)).kill_on_drop(true);
-    let sink = to.status().await.map_err(|e| failed(&second, e.to_string()))?;
+    let sink = to.output().await.map_err(|e| failed(&second, e.to_string()))?;
     // The command holds the pipe's other end open until it goes.
     drop(to);
     let source = source.wait().await.map_err(|e| failed(&first, e.to_string()))?;
-    match (source.success(), sink.success()) {
-        (_, false) => Err(failed(&second, sink.to_string())),
+    match (source.success(), sink.status.success()) {
+        // tar complains about every single file; the first time says it all.
+        (_, false) => {
+            let said = String::from_utf8_lossy(&sink.stderr);
+            Err(failed(&second, said.lines().next().map_or_else(|| sink.status.to_string(), str::to_owned)))
+        }
         (false, _) => Err(failed(&first, source.to_string())),
         (true, true) => Ok(()),
     }
