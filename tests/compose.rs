@@ -227,23 +227,23 @@ fn a_process_that_dies_takes_its_container_with_it_and_compose_brings_it_back() 
 fn pages_say_in_plain_words_that_the_database_is_away_and_recover_by_themselves() {
     only_when_asked!();
     let project = Project::new(&compose_v1(), "small").up();
-    let web = project.id("web");
+    let (web, address) = (project.id("web"), project.address());
     for round in ["stop", "pause"] {
         docker_ok(&[round, &project.id("mysql")]);
         // A frozen server is found out when it has been silent for a second.
         let away = wait_for("the outage is seen", 3, || {
             let began = Instant::now();
-            let answer = project.get("/show");
+            let answer = get(address, "/show").unwrap();
             assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
             (answer.status == 503).then_some(answer)
         });
         assert!(away.header("retry-after").is_some());
         assert!(away.body.contains("database"), "{}", away.body);
         assert!(!away.body.to_lowercase().contains("sqlx") && !away.body.contains("os error"), "{}", away.body);
-        assert_eq!(project.get("/healthz").status, 200);
-        assert_eq!(project.get("/readyz").status, 503);
+        assert_eq!(get(address, "/healthz").unwrap().status, 200);
+        assert_eq!(get(address, "/readyz").unwrap().status, 503);
         docker_ok(&[if round == "stop" { "start" } else { "unpause" }, &project.id("mysql")]);
-        wait_for("the pages are back", 60, || (project.get("/show").status == 200).then_some(()));
+        wait_for("the pages are back", 60, || get(address, "/show").filter(|a| a.status == 200));
     }
     assert_eq!(project.id("web"), web);
     assert_eq!(project.inspect("web", "{{.RestartCount}}"), "0");

@@ -149,6 +149,12 @@ for (const [name, viewport, colorScheme] of [
       await picture(`${name}${address === "/" ? "-overview" : address.replace("/", "-")}`);
       const box = await page.locator("body").boundingBox();
       assert.ok(box.width <= viewport.width + 1, `${address} is ${box.width} px wide`);
+      // A table may scroll in its own box; what stands above it and names it must not.
+      for (const table of await page.locator("main table").all()) {
+        const name = page.locator(`#${await table.getAttribute("aria-labelledby")}`);
+        const { x, width } = await name.boundingBox();
+        assert.ok(x >= 0 && x + width <= viewport.width, `${address}: "${await name.innerText()}" is cut off`);
+      }
     }
   });
 }

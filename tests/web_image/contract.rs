@@ -95,6 +95,11 @@ fn a_request_id_that_is_missing_or_strange_is_made_anew() {
         assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{header}: {id}");
         assert!(answer.body.contains(id), "{answer:?}");
     }
+    for id in ["a", "A-b_c.d:9", &"a:".repeat(64)] {
+        let answer = container.get_with("/headers", &format!("X-Request-Id: {id}"));
+        assert_eq!(answer.header("x-request-id"), Some(id));
+        assert!(answer.body.contains(&format!("\"{id}\"")), "{answer:?}");
+    }
 }
 
 #[test]

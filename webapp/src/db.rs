@@ -75,7 +75,7 @@ impl From<sqlx::Error> for Error {
 }
 
 /// The server's number of the error; 0 where it did not come from the server.
-fn server_code(error: &sqlx::Error) -> u16 {
+pub(crate) fn server_code(error: &sqlx::Error) -> u16 {
     error
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
@@ -175,7 +175,11 @@ impl Database {
                     Err((_, Error::Unavailable(_))) => self.monitor.doubted(),
                     Err(_) => {}
                 }
-                result.map_err(|(_, error)| error)
+                result.map_err(|(_, error)| match error {
+                    // Right after the start, before the monitor knows anything: that is no slow answer.
+                    Error::TooSlow(text) if !self.monitor.has_answer() => Error::Unavailable(text),
+                    error => error,
+                })
             }
             reason = self.monitor.away() => Err(Error::Unavailable(reason.to_string())),
         }

@@ -23,6 +23,9 @@ struct Migration {
     sql: &'static str,
 }
 
+/// MySQL's error for a statement that it rolled back so that another one could go on.
+const DEADLOCK: u16 = 1213;
+
 /// All migrations, oldest first. Published ones are never changed or removed.
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -210,7 +213,13 @@ async fn apply_to_table(
     let mut outcomes = Vec::new();
     for migration in migrations {
         let version = migration.version;
-        let outcome = apply(&mut connection, migration).await.map_err(|source| Error::Statement { version, source })?;
+        // Two tables that are changed at once can meet in the server's dictionary; it then gives up one of them.
+        let outcome = loop {
+            match apply(&mut connection, migration).await {
+                Err(error) if crate::db::server_code(&error) == DEADLOCK => {}
+                done => break done.map_err(|source| Error::Statement { version, source })?,
+            }
+        };
         outcomes.push((version, outcome));
     }
     Ok(outcomes)

@@ -9,8 +9,11 @@ use crate::settings::{HEALTH_USER, RootPassword, Settings};
 
 /// The statements of every start. `root`: root's password where this start sets it.
 pub fn statements(settings: &Settings, root: Option<&str>, health_password: &str) -> Vec<String> {
-    // Not in the binary log: each server has its own environment.
-    let mut sql = vec!["SET SESSION sql_mode = '', sql_log_bin = OFF".to_owned(), "SET NAMES utf8mb4".to_owned()];
+    // Not in the binary log, as each server has its own environment; not in the general log either.
+    let mut sql = vec![
+        "SET SESSION sql_mode = '', sql_log_bin = OFF, sql_log_off = ON".to_owned(),
+        "SET NAMES utf8mb4".to_owned(),
+    ];
     if let Some(password) = root {
         // An adopted data directory may have dropped root@localhost on purpose.
         sql.push(format!("ALTER USER IF EXISTS 'root'@'localhost' IDENTIFIED BY {}", literal(password)));
@@ -60,19 +63,17 @@ pub fn root_password(settings: &Settings, first: bool) -> Option<String> {
     }
 }
 
-/// The statements as the text of an `init_file`: one line each.
+/// The statements as the text of an `init_file`: one line each. mysqld's reader of these files takes some quotes for
+/// others and cuts statements at the wrong semicolon: all but the plain ones go past it in hexadecimal digits.
 pub fn init_file(statements: &[String]) -> String {
     let mut text = String::new();
     for statement in statements {
-        if statement.contains(';') {
-            // mysqld's reader of these files takes some semicolons in quotes for the statement's end.
+        if statement.starts_with("SET ") {
+            text.push_str(&format!("{statement};\n"));
+        } else {
             let digits: String = statement.bytes().map(|byte| format!("{byte:02x}")).collect();
             text.push_str(&format!("SET @statement = CONVERT(0x{digits} USING utf8mb4);\n"));
-            text.push_str("PREPARE statement FROM @statement;\nEXECUTE statement;\nDEALLOCATE PREPARE statement;\n");
-            text.push_str("SET @statement = NULL;\n");
-        } else {
-            text.push_str(statement);
-            text.push_str(";\n");
+            text.push_str("PREPARE statement FROM @statement;\nEXECUTE statement;\n");
         }
     }
     text
@@ -126,16 +127,16 @@ mod tests {
             ("MYSQL_USER", "app"),
             ("MYSQL_PASSWORD", "it's"),
         ]);
-        insta::assert_snapshot!(init_file(&statements(&settings, Some("r"), "h")), @r"
-        SET SESSION sql_mode = '', sql_log_bin = OFF;
-        SET NAMES utf8mb4;
-        ALTER USER IF EXISTS 'root'@'localhost' IDENTIFIED BY 'r';
-        CREATE DATABASE IF NOT EXISTS `my_shop`;
-        CREATE USER IF NOT EXISTS 'app'@'%' IDENTIFIED BY 'it\'s';
-        ALTER USER 'app'@'%' IDENTIFIED BY 'it\'s';
-        GRANT ALL ON `my\_shop`.* TO 'app'@'%';
-        CREATE USER IF NOT EXISTS 'tandem-health'@'localhost' IDENTIFIED BY 'h';
-        ALTER USER 'tandem-health'@'localhost' IDENTIFIED BY 'h';
+        insta::assert_snapshot!(statements(&settings, Some("r"), "h").join("\n"), @r"
+        SET SESSION sql_mode = '', sql_log_bin = OFF, sql_log_off = ON
+        SET NAMES utf8mb4
+        ALTER USER IF EXISTS 'root'@'localhost' IDENTIFIED BY 'r'
+        CREATE DATABASE IF NOT EXISTS `my_shop`
+        CREATE USER IF NOT EXISTS 'app'@'%' IDENTIFIED BY 'it\'s'
+        ALTER USER 'app'@'%' IDENTIFIED BY 'it\'s'
+        GRANT ALL ON `my\_shop`.* TO 'app'@'%'
+        CREATE USER IF NOT EXISTS 'tandem-health'@'localhost' IDENTIFIED BY 'h'
+        ALTER USER 'tandem-health'@'localhost' IDENTIFIED BY 'h'
         ");
     }
 
@@ -182,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_semicolon_is_out_of_the_readers_sight() {
+    fn nothing_that_is_quoted_is_in_the_readers_sight() {
         assert_eq!(
-            init_file(&["A `;`".to_owned(), "B".to_owned()]),
-            "SET @statement = CONVERT(0x4120603b60 USING utf8mb4);\nPREPARE statement FROM @statement;\n\
-             EXECUTE statement;\nDEALLOCATE PREPARE statement;\nSET @statement = NULL;\nB;\n"
+            init_file(&["SET a".to_owned(), "A `'`".to_owned()]),
+            "SET a;\nSET @statement = CONVERT(0x4120602760 USING utf8mb4);\nPREPARE statement FROM @statement;\n\
+             EXECUTE statement;\n"
         );
     }
 

@@ -8,6 +8,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::process::{Child, Command};
@@ -272,10 +274,13 @@ impl Temporary {
     /// A statement fails, or the server ends with a failure.
     pub async fn shutdown(mut self, last: &[String]) -> Result<(), Error> {
         let mut root = self.connect().await?;
-        for statement in last.iter().map(String::as_str).chain(["SHUTDOWN"]) {
-            let done = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut root).await;
-            done.map_err(Error::sql("shutting the temporary server down"))?;
+        for statement in last {
+            let done = sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut root).await;
+            done.map_err(Error::sql("the first start's last statement"))?;
         }
+        // Not by SQL: an expired password allows nothing more.
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        pid.map_or(Ok(()), |pid| kill(pid, Signal::SIGTERM)).map_err(|e| failed(e.to_string()))?;
         let status = self.child.wait().await.map_err(|e| failed(e.to_string()))?;
         if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
     }

@@ -137,10 +137,11 @@ async fn pipe(mut from: Command, mut to: Command) -> Result<(), Error> {
     drop(to);
     let source = source.wait().await.map_err(|e| failed(&first, e.to_string()))?;
     match (source.success(), sink.status.success()) {
-        // tar complains about every single file; the first time says it all.
+        // tar complains about every single file, and of a full disk not first: one line says it all.
         (_, false) => {
             let said = String::from_utf8_lossy(&sink.stderr);
-            Err(failed(&second, said.lines().next().map_or_else(|| sink.status.to_string(), str::to_owned)))
+            let line = said.lines().find(|line| line.contains("No space left")).or_else(|| said.lines().next());
+            Err(failed(&second, line.map_or_else(|| sink.status.to_string(), str::to_owned)))
         }
         (false, _) => Err(failed(&first, source.to_string())),
         (true, true) => Ok(()),

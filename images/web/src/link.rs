@@ -5,12 +5,10 @@
 //! program killed by a signal is known (supervisor itself only reports -1), and the end of the connection without a
 //! code tells that the runner itself was killed. A connection that ends before it said what to start tells the runner
 //! that it is too late to start anything.
-//!
-//! Every byte after that is a nudge, which the runner passes on to supervisord: see [`hear_nudges`].
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
@@ -110,17 +108,11 @@ pub(crate) fn greet(stream: &mut UnixStream) -> io::Result<Option<Program>> {
 /// # Errors
 /// The connection broke.
 pub(crate) fn launch(stream: &mut UnixStream, launch: &Launch) -> io::Result<Option<u8>> {
-    let message = launch.encode();
-    stream.write_all(&message.len().to_be_bytes())?;
-    stream.write_all(&message)?;
+    stream.write_all(&launch.encode())?;
+    stream.shutdown(Shutdown::Write)?;
     let mut code = Vec::new();
     stream.read_to_end(&mut code)?;
     Ok(code.first().copied())
-}
-
-/// The first process's side: a byte that makes supervisord look at its signals. A runner that is gone needs none.
-pub(crate) fn nudge(mut stream: &UnixStream) {
-    let _ = stream.write_all(b"\n");
 }
 
 /// The runner's side: says which program it runs and asks what to start. `None`: nothing any more.
@@ -129,24 +121,12 @@ pub(crate) fn nudge(mut stream: &UnixStream) {
 /// The connection broke.
 pub(crate) fn ask(stream: &mut UnixStream, program: Program) -> io::Result<Option<Launch>> {
     stream.write_all(format!("{}\n", program.name()).as_bytes())?;
-    let mut length = [0; size_of::<usize>()];
-    match stream.read_exact(&mut length) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    if bytes.is_empty() {
+        return Ok(None);
     }
-    let mut message = vec![0; usize::from_be_bytes(length)];
-    stream.read_exact(&mut message)?;
-    Launch::decode(&message).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// The runner's side: passes nudges on to `supervisord`, the pipe that is this process's standard output, until the
-/// connection ends. supervisord sleeps for up to a second before it looks at a signal, but not while somebody writes.
-pub(crate) fn hear_nudges(mut stream: UnixStream, mut supervisord: impl Write) {
-    let mut byte = [0];
-    while let Ok(1) = stream.read(&mut byte) {
-        let _ = supervisord.write_all(&byte).and_then(|()| supervisord.flush());
-    }
+    Launch::decode(&bytes).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The runner's side: says with which code the program ended.
@@ -218,17 +198,6 @@ mod tests {
         let server = std::thread::spawn(move || greet(&mut first).unwrap());
         assert_eq!(ask(&mut runner, Program::Nginx).unwrap(), None);
         assert_eq!(server.join().unwrap(), Some(Program::Nginx));
-    }
-
-    #[test]
-    fn nudges_are_passed_on_until_the_connection_ends() {
-        let (first, runner) = UnixStream::pair().unwrap();
-        nudge(&first);
-        nudge(&first);
-        drop(first);
-        let mut heard = Vec::new();
-        hear_nudges(runner, &mut heard);
-        assert_eq!(heard, b"\n\n");
     }
 
     #[test]

@@ -31,8 +31,6 @@ pub(crate) fn run(program: Program) -> io::Result<u8> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH])?;
     let mut first_process = UnixStream::connect(folder.join("link.sock"))?;
     let Some(launch) = link::ask(&mut first_process, program)? else { return Ok(0) };
-    let nudges = first_process.try_clone()?;
-    thread::spawn(move || link::hear_nudges(nudges, io::stdout()));
     let output = |name: &str| OpenOptions::new().append(true).open(folder.join(name));
     let code = supervise(launch, signals, output("stdout")?.into(), output("stderr")?.into()).unwrap_or_else(|error| {
         say_to_stderr(folder, &format!("tandem-web: cannot start {}: {error}\n", program.name()));

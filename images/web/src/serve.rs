@@ -2,6 +2,9 @@
 //!
 //! What is running at a time is in [`Programs`]; every connection of a runner (link.rs) has a thread that keeps it true.
 //!
+//! supervisord looks at its programs and its signals once a second, or when one of its sockets has something to read. So
+//! it gets a socket that is good for nothing but a connection that wakes it: its [`DOORBELL`].
+//!
 //! In: the environment, signals, and what the runners say (link.rs). Out: the container's exit code: 0 where a stop was
 //! asked for, else the code of the program that ended (never 0: a program that ends by itself is a failure).
 
@@ -13,7 +16,7 @@ use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +42,8 @@ use crate::settings::{Application, Listen, RUN, Role, Settings};
 const EXECUTABLE: &str = "/usr/local/bin/tandem-web";
 const SUPERVISORD: &str = "/usr/bin/supervisord";
 const NGINX: &str = "/usr/sbin/nginx";
+/// supervisord's control socket, by its name in the folder. Its password is one that nobody can give.
+const DOORBELL: &str = "doorbell.sock";
 /// Where programs are found whose PATH is not the container's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -86,7 +91,7 @@ enum Event {
     Ended(Program, u8),
 }
 
-/// The programs that run, each with the connection of its runner.
+/// The programs that run.
 #[derive(Clone, Debug, Default)]
 struct Programs(Arc<Mutex<Running>>);
 
@@ -94,7 +99,7 @@ struct Programs(Arc<Mutex<Running>>);
 struct Running {
     /// Nothing is started any more.
     ending: bool,
-    links: Vec<(Program, UnixStream)>,
+    programs: Vec<Program>,
 }
 
 impl Programs {
@@ -107,11 +112,10 @@ impl Programs {
     }
 
     /// Notes that `program` is about to be started; `false` means that it must not be.
-    fn begin(&self, program: Program, link: &UnixStream) -> bool {
+    fn begin(&self, program: Program) -> bool {
         let mut running = self.lock();
-        let Ok(link) = link.try_clone() else { return false };
         if !running.ending {
-            running.links.push((program, link));
+            running.programs.push(program);
         }
         !running.ending
     }
@@ -120,19 +124,14 @@ impl Programs {
     fn end(&self, program: Program) {
         let mut running = self.lock();
         running.ending = true;
-        running.links.retain(|(other, _)| *other != program);
+        running.programs.retain(|other| *other != program);
     }
 
     /// Lets nothing start any more, and says whether anything runs.
     fn close(&self) -> bool {
         let mut running = self.lock();
         running.ending = true;
-        !running.links.is_empty()
-    }
-
-    /// Makes supervisord look at its signals now.
-    fn nudge(&self) {
-        self.lock().links.iter().for_each(|(_, link)| link::nudge(link));
+        !running.programs.is_empty()
     }
 }
 
@@ -165,6 +164,7 @@ pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
 
     say(&announcement(&settings, &machine));
     let supervisord = start_supervisord(folder, &stderr)?;
+    wake(folder.join(DOORBELL));
     let code = watch(&events, supervisord, &settings, &programs);
     stdout.finish(LOG_LIMIT);
     stderr.finish(LOG_LIMIT);
@@ -315,7 +315,7 @@ fn hear_runners(
                 if let (Program::Nginx, Some(application)) = (program, &application) {
                     wait_for(application, &programs);
                 }
-                if !programs.begin(program, &runner) {
+                if !programs.begin(program) {
                     return;
                 }
                 // A connection that broke, or ended without a code: the runner was killed, and its program is alone.
@@ -362,6 +362,21 @@ fn start_supervisord(folder: &Path, stderr: &Log) -> Result<Pid, Error> {
     i32::try_from(supervisord.id()).map(Pid::from_raw).map_err(|error| failed(io::Error::other(error)))
 }
 
+/// Wakes supervisord as soon as it has opened its doorbell: by itself it sleeps for a second before it starts anything.
+fn wake(doorbell: PathBuf) {
+    thread::spawn(move || {
+        let patience = Instant::now() + START_LIMIT;
+        while !ring(&doorbell) && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+}
+
+/// Wakes supervisord; `false` where it has no ears yet, or none any more.
+fn ring(doorbell: &Path) -> bool {
+    UnixStream::connect(doorbell).is_ok()
+}
+
 /// Waits for the end and brings it about. Returns the container's exit code.
 fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings, programs: &Programs) -> u8 {
     let mut missing = Program::of(settings.role).len();
@@ -400,7 +415,7 @@ fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings, progra
     };
     // supervisord alone has nothing to stop in order, and may still be starting.
     let _ = kill(supervisord, if programs.close() { Signal::SIGTERM } else { Signal::SIGKILL });
-    programs.nudge();
+    ring(&Path::new(RUN).join(DOORBELL));
     let limit = if code == 0 { stop_limit(settings) } else { FAILURE_LIMIT };
     let deadline = Some(Instant::now() + limit);
     while let Some(event) = next(events, deadline) {
@@ -556,11 +571,10 @@ options ndots:0
         watch(&receiver, Pid::from_raw(child.id() as i32), &settings(&[]), programs)
     }
 
-    /// Programs of which one runs, and the runner's end of its link.
-    fn one_runs() -> (Programs, UnixStream) {
-        let (programs, (first, runner)) = (Programs::default(), UnixStream::pair().unwrap());
-        assert!(programs.begin(Program::Nginx, &first));
-        (programs, runner)
+    fn one_runs() -> Programs {
+        let programs = Programs::default();
+        assert!(programs.begin(Program::Nginx));
+        programs
     }
 
     #[rstest]
@@ -573,14 +587,13 @@ options ndots:0
     #[case("trap '' TERM; sleep 60 & wait; wait", vec![Event::Started, Event::Ended(Program::App, 7)], 7)]
     fn the_code_says_what_ended_first(#[case] supervisord: &str, #[case] events: Vec<Event>, #[case] code: u8) {
         let _alone = crate::CHILDREN.lock();
-        let (programs, _runner) = one_runs();
-        assert_eq!(watched(supervisord, events, &programs), code);
+        assert_eq!(watched(supervisord, events, &one_runs()), code);
     }
 
     #[test]
     fn supervisord_is_not_waited_for_when_nothing_else_runs() {
         let _alone = crate::CHILDREN.lock();
-        let (programs, _runner) = one_runs();
+        let programs = one_runs();
         programs.end(Program::Nginx);
         let begin = Instant::now();
         let events = [Event::Started, Event::Ended(Program::App, 78)];
@@ -590,7 +603,7 @@ options ndots:0
 
     #[test]
     fn nginx_does_not_wait_for_an_application_that_has_ended_and_is_not_started() {
-        let (programs, runner) = one_runs();
+        let programs = one_runs();
         let begin = Instant::now();
         thread::scope(|scope| {
             let nowhere = Listen::Unix("/nonexistent/app.sock".into());
@@ -600,7 +613,7 @@ options ndots:0
             programs.end(Program::App);
         });
         assert!(begin.elapsed() < LISTEN_LIMIT / 2, "{:?}", begin.elapsed());
-        assert!(!programs.begin(Program::Nginx, &runner));
+        assert!(!programs.begin(Program::Nginx));
     }
 
     #[rstest]

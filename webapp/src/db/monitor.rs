@@ -67,6 +67,11 @@ impl Monitor {
         }
     }
 
+    /// Whether the database answered when it was asked last.
+    pub(super) fn has_answer(&self) -> bool {
+        *self.state.borrow() == State::Answers
+    }
+
     /// Waits until the database is away, which may be now, and says why.
     pub(super) async fn away(&self) -> Arc<str> {
         let mut state = self.state.clone();
