@@ -4,6 +4,8 @@
 //! TEST_COMPOSE=1 runs it; the images must exist. Projects have names, ports and secrets of their own, so that a system
 //! that runs on this machine is left alone.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails where its tools do")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -47,7 +47,8 @@ fn a_checkout_is_loaded_as_it_is(#[case] folder: &str) {
 #[test]
 fn a_checkout_without_a_manifest_is_held_against_the_figures_of_test_db() {
     let image = image_or_skip!();
-    let container = start(&image, &checkout(&image, "test_db", "rm dataset.json"));
+    let init = checkout(&image, "test_db", "rm dataset.json");
+    let container = start(&image, &init);
     assert_eq!(container.exit_code(START), 1);
     says(
         &container.stderr(),
@@ -76,7 +77,8 @@ fn a_damaged_data_set_is_never_served(#[case] damage: &str, #[case] named: &str)
     let image = image_or_skip!();
     let sum = "cat *.dump dataset.json 2>&1 | md5sum";
     let damage = format!("before=$({sum}); {damage}; test \"$before\" != \"$({sum})\"");
-    let container = start(&image, &checkout(&image, "test_db", &damage));
+    let init = checkout(&image, "test_db", &damage);
+    let container = start(&image, &init);
     assert_eq!(container.exit_code(START), 1);
     let stderr = container.stderr();
     let line = stderr.lines().last().unwrap_or_default();

@@ -2,7 +2,7 @@
 //! `init_file` before it lets anyone in.
 //!
 //! The statements are run at every start, which is what makes a changed password take effect. One statement is one
-//! line, as `init_file` wants it. Every value is quoted by [`literal`], [`identifier`] or [`pattern`]; the first
+//! line, as `init_file` wants it. Every value is quoted by [`literal`], [`identifier`] or `pattern`; the first
 //! statement fixes the session's SQL mode, on which quoting depends.
 
 use crate::settings::{HEALTH_USER, RootPassword, Settings};

@@ -1,9 +1,9 @@
 //! The data directory: what is in it, and the one way in which a first start fills it.
 //!
-//! A first start happens below [`FIRST_START`], a folder of the volume. Only when the server there has been shut
-//! down cleanly and everything is on the disk does the file [`COMPLETE`] appear; then the entries move up, one rename
-//! each. So a kill at any moment leaves one of three states, and each has a way on: no [`COMPLETE`] (the folder is
-//! ours alone: delete it, start over), [`COMPLETE`] (go on moving), no folder (done). What somebody else put into the
+//! A first start happens below `tandem-first-start`, a folder of the volume. Only when the server there has been shut
+//! down cleanly and everything is on the disk does the file `.complete` appear; then the entries move up, one rename
+//! each. So a kill at any moment leaves one of three states, and each has a way on: no `.complete` (the folder is
+//! ours alone: delete it, start over), `.complete` (go on moving), no folder (done). What somebody else put into the
 //! volume is never deleted.
 
 use std::fs::{self, File};

@@ -34,6 +34,9 @@ const CONF_D: &str = "/etc/mysql/conf.d";
 /// What the sample of `MYSQL_DATASET=small` is generated from.
 const SMALL: sample::Options = sample::Options { employees: 10_000, seed: 1 };
 
+/// What a first start runs, in this order.
+type Work = Vec<(PathBuf, Action)>;
+
 /// Everything that a first start needs to know.
 pub struct FirstStart<'a> {
     /// What the environment says.
@@ -88,7 +91,7 @@ impl FirstStart<'_> {
 
     /// The snapshot to begin with, where one suits, and what is left to do: the init folder's entries, and the built-in
     /// data set before them where it is wanted and not in the snapshot.
-    fn plan(&self) -> Result<(Option<PathBuf>, Vec<(PathBuf, Action)>), Error> {
+    fn plan(&self) -> Result<(Option<PathBuf>, Work), Error> {
         let mut work = scripts::plan(Path::new(INIT_FOLDER))?;
         for (path, _) in work.iter().filter(|(_, action)| *action == Action::Ignore) {
             tracing::warn!("{}: ignored, neither .sh nor .sql nor a data set", path.display());
@@ -130,7 +133,7 @@ impl FirstStart<'_> {
         snapshot::pack(&folder, &Snapshot::Full.file(target)).await
     }
 
-    async fn fill(&self, server: &Temporary, root: &str, work: Vec<(PathBuf, Action)>) -> Result<(), Error> {
+    async fn fill(&self, server: &Temporary, root: &str, work: Work) -> Result<(), Error> {
         let mut connection = server.connect().await?;
         let mut run = async |doing: &str, sql: String| {
             let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
