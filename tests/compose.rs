@@ -230,8 +230,9 @@ fn pages_say_in_plain_words_that_the_database_is_away_and_recover_by_themselves(
     only_when_asked!();
     let project = Project::new(&compose_v1(), "small").up();
     let (web, address) = (project.id("web"), project.address());
-    for round in ["stop", "pause"] {
-        docker_ok(&[round, &project.id("mysql")]);
+    let mysql = project.id("mysql");
+    for (harm, remedy) in [(["stop", "-t", "60"], &["start"][..]), (["kill", "-s", "STOP"], &["kill", "-s", "CONT"])] {
+        docker_ok(&[&harm[..], &[mysql.as_str()]].concat());
         // A frozen server is found out when it has been silent for a second.
         let away = wait_for("the outage is seen", 3, || {
             let began = Instant::now();
@@ -244,7 +245,7 @@ fn pages_say_in_plain_words_that_the_database_is_away_and_recover_by_themselves(
         assert!(!away.body.to_lowercase().contains("sqlx") && !away.body.contains("os error"), "{}", away.body);
         assert_eq!(get(address, "/healthz").unwrap().status, 200);
         assert_eq!(get(address, "/readyz").unwrap().status, 503);
-        docker_ok(&[if round == "stop" { "start" } else { "unpause" }, &project.id("mysql")]);
+        docker_ok(&[remedy, &[mysql.as_str()]].concat());
         wait_for("the pages are back", 60, || get(address, "/show").filter(|a| a.status == 200));
     }
     assert_eq!(project.id("web"), web);
