@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use serde_json::Value;
 use tandem_tests::docker::{Network, wait_for};
-use tandem_tests::http::under_load;
+use tandem_tests::http::{get, under_load};
 
 use crate::image::{Web, image_or_skip, strict};
 
@@ -57,10 +57,10 @@ fn replicas_come_and_go_without_a_lost_request(#[case] keepalive: bool, #[case] 
         let begin = Instant::now();
         let (mut seen, mut spread) = (HashMap::<_, u32>::new(), None);
         // Not only once each: the clients of the load have to meet all of them too before two are stopped.
-        wait_for("all three replicas serve, again and again", 20, || {
-            *seen.entry(front.get("/").header("x-served-by").unwrap().to_owned()).or_default() += 1;
+        wait_for("all three replicas serve, again and again", 40, || {
+            *seen.entry(get(address, "/")?.header("x-served-by").unwrap().to_owned()).or_default() += 1;
             (seen.len() == 3).then(|| *spread.get_or_insert_with(|| begin.elapsed()))?;
-            seen.values().all(|&times| times >= 20).then_some(())
+            seen.values().all(|&times| times >= 5).then_some(())
         });
         let spread = spread.unwrap();
         thread::scope(|scope| more.iter().for_each(|container| drop(scope.spawn(|| container.stop()))));
