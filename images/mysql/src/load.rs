@@ -61,7 +61,8 @@ fn steps(script: &str) -> Vec<Step> {
     steps
 }
 
-/// Loads the data set in `folder` into `database`, which exists and has none of its tables, and returns what it should be now.
+/// Loads the data set in `folder` into `database`, which exists and has none of its tables, and returns what it should
+/// be now.
 ///
 /// # Errors
 /// A file is missing or damaged, or a statement fails; the file or table is named.
