@@ -204,6 +204,17 @@ fn an_option_that_the_image_sets_itself_is_refused_on_the_command_line() {
 }
 
 #[test]
+fn an_option_that_the_image_sets_itself_is_refused_in_an_option_file() {
+    let image = image_or_skip!();
+    let snippets = Volume::create();
+    snippets
+        .write(&image.name, &[("mine.cnf", "644", "[client]\nsocket=/s\n[mysqld]\nport = 3306\ndatadir = /data\n")]);
+    let ended = image.quick().volume(&snippets, "/etc/mysql/conf.d:ro").finish();
+    assert_eq!((ended.code, ended.stderr.lines().count()), (1, 1), "{}", ended.stderr);
+    says(&ended.stderr, &["tandem-mysql: /etc/mysql/conf.d/mine.cnf: datadir is an option that the image sets itself"]);
+}
+
+#[test]
 fn any_other_command_is_run_as_it_is() {
     let image = image_or_skip!();
     let run = |command: &[&str]| image.bare().command(command).finish();

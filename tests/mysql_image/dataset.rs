@@ -62,6 +62,16 @@ fn a_checkout_without_a_manifest_is_held_against_the_figures_of_test_db() {
     never_ready(&container);
 }
 
+#[test]
+fn of_two_data_sets_none_is_taken() {
+    let image = image_or_skip!();
+    let init = checkout(&image, "test_db", "cp -a ../test_db ../other");
+    let container = start(&image, &init);
+    assert_eq!(container.exit_code(START), 1);
+    says(&container.stderr(), &["tandem-mysql: /docker-entrypoint-initdb.d/other and", "test_db are both data sets"]);
+    never_ready(&container);
+}
+
 #[rstest]
 #[case::one_value_changed("sed -i \"0,/'1986-[0-9-]*'/s//'1986-02-29'/\" load_titles.dump", "load_titles.dump")]
 #[case::one_salary_changed(

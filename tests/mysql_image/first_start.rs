@@ -123,6 +123,24 @@ fn an_empty_root_password_is_possible_when_asked_for() {
     let container = run.start().healthy(START);
     assert_eq!(root_with(&container, "").ok("SELECT COUNT(*) FROM employees.employees"), "10000");
     says(&container.sh_ok("tandem-mysql dataset"), &["generated sample", "10,000 employees"]);
+    // Permission to go without a password takes none away.
+    root_with(&container, "").ok("ALTER USER USER() IDENTIFIED BY 'since then'");
+    container.stop();
+    container.start();
+    container.wait_until_healthy(START);
+    root_with(&container, "since then").ok("SELECT 1");
+    root_with(&container, "").refused();
+}
+
+#[test]
+fn the_built_in_data_set_comes_with_the_applications_indexes() {
+    let image = image_or_skip!();
+    let container = image.bare().env("MYSQL_ROOT_PASSWORD", ROOT).start().healthy(START);
+    says(&container.log(), &["unpacking /usr/share/tandem/snapshot/full.tar.zst"]);
+    let found = root(&container).ok("SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
+                                     WHERE table_schema = 'employees' AND index_name LIKE 'tandem\\_%'");
+    let wanted = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../webapp/migrations")).unwrap().count();
+    assert_eq!(found, wanted.to_string());
 }
 
 #[test]

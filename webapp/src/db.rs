@@ -122,7 +122,14 @@ impl Database {
             })
             .connect_lazy_with(config.reads.clone().statement_cache_capacity(PREPARED_STATEMENTS));
         let address = address(&config.reads);
-        let monitor = Monitor::start(&config.reads, address.clone(), config.connect_timeout);
+        // A server that shuts down waits for its clients to go, and what is still open then is dead afterwards.
+        let idle = pool.clone();
+        let let_go = move || {
+            while let Some(connection) = idle.try_acquire() {
+                drop(connection.detach());
+            }
+        };
+        let monitor = Monitor::start(&config.reads, address.clone(), config.connect_timeout, let_go);
         Self { pool, address, query_timeout: config.query_timeout, monitor }
     }
 

@@ -54,11 +54,11 @@ pub fn first_start(settings: &Settings) -> Vec<String> {
 }
 
 /// Root's password where a start has to set it. The first start always sets one (a random one is the caller's to make);
-/// later, a password that was random or had to be changed at the first login is root's own business.
+/// later, a password that was empty, random or had to be changed at the first login is root's own business.
 pub fn root_password(settings: &Settings, first: bool) -> Option<String> {
     match &settings.root_password {
         RootPassword::Given(password) if first || !settings.onetime_password => Some(password.clone()),
-        RootPassword::Empty => Some(String::new()),
+        RootPassword::Empty if first => Some(String::new()),
         _ => None,
     }
 }
@@ -154,7 +154,8 @@ mod tests {
     #[case(&[("MYSQL_ROOT_PASSWORD", "p"), ("MYSQL_ONETIME_PASSWORD", "1")], false, None)]
     #[case(&[("MYSQL_RANDOM_ROOT_PASSWORD", "1")], true, None)]
     #[case(&[("MYSQL_RANDOM_ROOT_PASSWORD", "1")], false, None)]
-    #[case(&[("MYSQL_ALLOW_EMPTY_PASSWORD", "1")], false, Some(""))]
+    #[case(&[("MYSQL_ALLOW_EMPTY_PASSWORD", "1")], true, Some(""))]
+    #[case(&[("MYSQL_ALLOW_EMPTY_PASSWORD", "1")], false, None)]
     fn a_root_password_is_set_where_the_environment_owns_it(
         #[case] pairs: &[(&str, &str)],
         #[case] first: bool,

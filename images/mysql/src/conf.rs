@@ -1,9 +1,18 @@
 //! The server's option file, written at every start: what the container's limits suggest, then the image's and the
 //! user's files, then the `MYSQL_CONF_…` variables. Later lines win, so that is the order of precedence too.
 
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
 use tandem_environment::limits::Limits;
 
-use crate::settings::OPTION_PREFIX;
+use crate::Error;
+use crate::settings::{self, OPTION_PREFIX};
+
+/// Where users put option files.
+pub const CONF_D: &str = "/etc/mysql/conf.d";
 
 /// The image's own option file; it includes `conf.d`.
 const IMAGE_FILE: &str = "/etc/mysql/tandem.cnf";
@@ -37,6 +46,39 @@ fn buffer_pool(memory: u64) -> u64 {
 /// A value as an option file takes it to the letter: in quotes, so that `#` starts no comment.
 fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The option files in `folder` that mysqld reads (`*.cnf`), with their texts. A folder that does not exist is empty.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn user_files(folder: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+    let listed = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.and_then(|entries| entries.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>()),
+    };
+    let mut paths = listed.map_err(|e| Error::io(folder, e))?;
+    paths.retain(|path| path.extension() == Some(OsStr::new("cnf")) && path.is_file());
+    paths.sort();
+    let read = |path: PathBuf| match fs::read(&path) {
+        Ok(bytes) => Ok((path, String::from_utf8_lossy(&bytes).into_owned())),
+        Err(e) => Err(Error::io(&path, e)),
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The option in the server's groups of an option file that the image sets itself, if there is one.
+pub fn own_option(text: &str) -> Option<String> {
+    let mut ours = false;
+    text.lines().map(str::trim).find_map(|line| {
+        if let Some(group) = line.strip_prefix('[') {
+            let group = group.split(']').next().unwrap_or_default();
+            ours = group == "mysqld" || group == "server" || group.starts_with("mysqld-");
+        }
+        let option = line.split(['=', ' ', '\t']).next().unwrap_or_default();
+        let set = ours && option.starts_with(|c: char| c.is_ascii_alphabetic());
+        (set && settings::is_own_option(&format!("--{option}"))).then(|| option.to_owned())
+    })
 }
 
 /// What mysqld said of a configuration that it refuses, as one line that names the variable where one is to blame.
@@ -102,6 +144,27 @@ mod tests {
         [mysqld]
         init_connect = "SET @a='#\"'"
         "#);
+    }
+
+    #[test]
+    fn the_users_files_are_those_that_mysqld_reads() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in [("b.cnf", "b=2"), ("a.cnf", "a=1"), ("notes.txt", "c=3")] {
+            fs::write(root.path().join(name), text).unwrap();
+        }
+        let texts: Vec<_> = user_files(root.path()).unwrap().into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a=1", "b=2"]);
+        assert_eq!(user_files(&root.path().join("none")).unwrap(), []);
+    }
+
+    #[rstest]
+    #[case("[mysqld]\nmax_connections = 5\n", None)]
+    #[case("[mysqld]\ndatadir = /x\n", Some("datadir"))]
+    #[case("[mysqld-9.7]\n  init-file=/x\n", Some("init-file"))]
+    #[case("[client]\nsocket=/x\n[server]\n# datadir\nsocket /y\n", Some("socket"))]
+    #[case("[client]\nsocket=/x\n[mysqldump]\nsocket=/x\n", None)]
+    fn what_the_image_sets_itself_is_found_in_the_servers_groups(#[case] text: &str, #[case] option: Option<&str>) {
+        assert_eq!(own_option(text).as_deref(), option);
     }
 
     #[test]

@@ -87,14 +87,6 @@ pub static TABLES: [Table; 6] = [
     },
 ];
 
-impl Table {
-    /// The query whose rows, in their order, are the links of the table's [`Chain`].
-    #[must_use]
-    pub fn check_query(&self) -> String {
-        format!("SELECT {} FROM {} ORDER BY {}", self.checked.join(", "), self.name, self.key.join(", "))
-    }
-}
-
 /// What a data set says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -322,14 +314,6 @@ mod tests {
             chain.link([Some(number.as_bytes()), Some(name.as_bytes())]);
         }
         assert_eq!(chain.check("departments"), Manifest::test_db().tables[0]);
-    }
-
-    #[test]
-    fn a_table_is_checked_in_the_order_of_its_chain() {
-        assert_eq!(
-            TABLES[2].check_query(),
-            "SELECT dept_no, emp_no, from_date, to_date FROM dept_emp ORDER BY dept_no, emp_no"
-        );
     }
 
     #[test]

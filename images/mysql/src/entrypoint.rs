@@ -138,6 +138,12 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
     if let Some(own) = arguments.iter().find(|argument| settings::is_own_option(argument)) {
         return Err(Error::OwnOption(own.clone()));
     }
+    let option_files = conf::user_files(Path::new(conf::CONF_D))?;
+    for (path, text) in &option_files {
+        if let Some(own) = conf::own_option(text) {
+            return Err(Error::OwnOption(format!("{}: {own}", path.display())));
+        }
+    }
     if content == Content::Database {
         data.check_writable()?;
     }
@@ -151,7 +157,19 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
     }
 
     match content {
-        Content::Nothing => first_start(&settings, &data, &defaults, &arguments).await?,
+        Content::Nothing => {
+            let option_files: Vec<String> = option_files.into_iter().map(|(_, text)| text).collect();
+            let run = Path::new(RUN).join("first-start");
+            let first_start = FirstStart {
+                settings: &settings,
+                data: &data,
+                defaults: &defaults,
+                option_files: &option_files,
+                arguments: &arguments,
+                run: &run,
+            };
+            run_or_stop(&first_start).await?;
+        }
         Content::Database => {
             let server = server::version().await?;
             if let Some(version) = data.version().filter(|v| (v.0, v.1) > (server.0, server.1)) {
@@ -180,16 +198,30 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
 /// # Errors
 /// mysqld or the data set's check fails.
 pub async fn make_snapshots(target: &Path) -> Result<(), Error> {
-    let environment = [("MYSQL_ALLOW_EMPTY_PASSWORD", "true")].into_iter().collect();
+    let environment = [("MYSQL_ALLOW_EMPTY_PASSWORD", "true"), ("MYSQL_DATABASE", settings::DATASET_DATABASE)];
+    let environment = environment.into_iter().collect();
     let settings = Settings::read(&environment, false)?;
     let defaults = prepare_run(&settings)?;
     let run = Path::new(RUN).join("snapshot");
     fs::DirBuilder::new().mode(0o700).create(&run).map_err(|e| Error::io(&run, e))?;
-    // The smallest redo log there is: the server that starts from the snapshot makes it as large as it wants it.
-    let arguments = ["--innodb-redo-log-capacity=8M".to_owned()];
+    // As small as can be: the server that starts from the snapshot makes the redo log as large as it wants it, and what
+    // loading has left in the undo logs is of no use to anybody.
+    let arguments = [
+        "--innodb-redo-log-capacity=8M",
+        "--innodb-fast-shutdown=0",
+        "--innodb-max-undo-log-size=10M",
+        "--innodb-purge-rseg-truncate-frequency=1",
+    ]
+    .map(str::to_owned);
     let data = DataDir::at(&run);
-    let first_start =
-        FirstStart { settings: &settings, data: &data, defaults: &defaults, arguments: &arguments, run: &run };
+    let first_start = FirstStart {
+        settings: &settings,
+        data: &data,
+        defaults: &defaults,
+        option_files: &[],
+        arguments: &arguments,
+        run: &run,
+    };
     first_start.make_snapshots(target).await
 }
 
@@ -217,12 +249,12 @@ fn prepare_run(settings: &Settings) -> Result<PathBuf, Error> {
 }
 
 /// Runs a first start, and ends it at once when the container is told to stop: it begins again next time.
-async fn first_start(settings: &Settings, data: &DataDir, defaults: &Path, arguments: &[String]) -> Result<(), Error> {
-    let run = Path::new(RUN).join("first-start");
+async fn run_or_stop(first_start: &FirstStart<'_>) -> Result<(), Error> {
+    let run = first_start.run;
     if run.exists() {
-        fs::remove_dir_all(&run).map_err(|e| Error::io(&run, e))?;
+        fs::remove_dir_all(run).map_err(|e| Error::io(run, e))?;
     }
-    fs::DirBuilder::new().mode(0o700).create(&run).map_err(|e| Error::io(&run, e))?;
+    fs::DirBuilder::new().mode(0o700).create(run).map_err(|e| Error::io(run, e))?;
     let listen = |kind| signal(kind).map_err(|e| Error::io("signals", e));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut stopped = async || {
@@ -231,7 +263,6 @@ async fn first_start(settings: &Settings, data: &DataDir, defaults: &Path, argum
             _ = interrupt.recv() => "SIGINT",
         }
     };
-    let first_start = FirstStart { settings, data, defaults, arguments, run: &run };
     // The scripts that it runs must not inherit blocked signals.
     let _ = stop_signals().thread_unblock();
     let done = tokio::select! {
@@ -243,7 +274,7 @@ async fn first_start(settings: &Settings, data: &DataDir, defaults: &Path, argum
     if done.is_ok() && tokio::time::timeout(Duration::from_millis(10), stopped()).await.is_ok() {
         kill(Pid::this(), Signal::SIGTERM).map_err(|e| Error::io("signals", e.into()))?;
     }
-    fs::remove_dir_all(&run).map_err(|e| Error::io(&run, e))?;
+    fs::remove_dir_all(run).map_err(|e| Error::io(run, e))?;
     done
 }
 

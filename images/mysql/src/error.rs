@@ -91,6 +91,17 @@ pub enum Error {
     /// A table is not what the data set's manifest says.
     #[error("the data check failed: {0}")]
     Check(crate::dataset::Mismatch),
+    /// Which one should it be?
+    #[error(
+        "{} and {} are both data sets, and a database holds one: leave one in /docker-entrypoint-initdb.d",
+        .first.display(), .second.display()
+    )]
+    TwoDatasets {
+        /// A data set's folder.
+        first: PathBuf,
+        /// Another one's.
+        second: PathBuf,
+    },
     /// There is nothing to check.
     #[error("database {0} holds no data set of this image: there is nothing to check it against")]
     NoDataset(String),

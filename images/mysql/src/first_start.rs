@@ -28,9 +28,6 @@ const BUILT_IN: &str = "/usr/share/tandem/dataset";
 /// MySQL's time zone tables as SQL, made when the image was built.
 const TIME_ZONES: &str = "/usr/share/tandem/time_zones.sql";
 
-/// Where users put option files.
-const CONF_D: &str = "/etc/mysql/conf.d";
-
 /// What the sample of `MYSQL_DATASET=small` is generated from.
 const SMALL: sample::Options = sample::Options { employees: 10_000, seed: 1 };
 
@@ -45,6 +42,8 @@ pub struct FirstStart<'a> {
     pub data: &'a DataDir,
     /// The server's option file.
     pub defaults: &'a Path,
+    /// The texts of the user's own option files.
+    pub option_files: &'a [String],
     /// Server options from the command line.
     pub arguments: &'a [String],
     /// An empty folder for sockets and pipes that only this user can enter.
@@ -97,10 +96,15 @@ impl FirstStart<'_> {
             tracing::warn!("{}: ignored, neither .sh nor .sql nor a data set", path.display());
         }
         work.retain(|(_, action)| *action != Action::Ignore);
-        let options = snapshot::options_in_force(self.defaults, Path::new(CONF_D), self.arguments)?;
-        let suits = self.settings.time_zones && snapshot::suits(options);
+        let variables = self.settings.options.iter().map(|(_, option, _)| option);
+        let options = self.option_files.iter().chain(self.arguments).chain(variables);
+        let suits = self.settings.time_zones && snapshot::suits(options.map(String::as_str));
         let begin_with = |snapshot: Snapshot| snapshot.built_in().filter(|_| suits);
-        let brought = work.iter().find(|(_, action)| *action == Action::Dataset);
+        let mut datasets = work.iter().filter(|(_, action)| *action == Action::Dataset);
+        let brought = datasets.next();
+        if let (Some((first, _)), Some((second, _))) = (brought, datasets.next()) {
+            return Err(Error::TwoDatasets { first: first.clone(), second: second.clone() });
+        }
         match (self.settings.dataset, brought) {
             (Dataset::None, _) => {}
             (_, Some((path, _))) => tracing::info!("{} takes the place of the built-in data set", path.display()),
@@ -117,7 +121,8 @@ impl FirstStart<'_> {
         Ok((begin_with(Snapshot::Empty), work))
     }
 
-    /// Makes both snapshots in `target`, when the image is built.
+    /// Makes both snapshots in `target`, when the image is built. What the build put into the init folder runs after the
+    /// data set has been loaded: the application's indexes, so that no first start has to build them.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -128,7 +133,9 @@ impl FirstStart<'_> {
         snapshot::pack(&folder, &Snapshot::Empty.file(target)).await?;
         let server =
             Temporary::start(self.defaults, &folder, self.run, String::new(), String::new(), self.arguments).await?;
-        self.fill(&server, "", vec![(BUILT_IN.into(), Action::Dataset)]).await?;
+        let mut work = vec![(BUILT_IN.into(), Action::Dataset)];
+        work.extend(scripts::plan(Path::new(INIT_FOLDER))?);
+        self.fill(&server, "", work).await?;
         server.shutdown(&[]).await?;
         snapshot::pack(&folder, &Snapshot::Full.file(target)).await
     }

@@ -278,6 +278,8 @@ impl Temporary {
             let done = sqlx::raw_sql(AssertSqlSafe(statement.as_str())).execute(&mut root).await;
             done.map_err(Error::sql("the first start's last statement"))?;
         }
+        // mysqld gives connections that are open two seconds to go.
+        drop(root);
         // Not by SQL: an expired password allows nothing more.
         let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
         pid.map_or(Ok(()), |pid| kill(pid, Signal::SIGTERM)).map_err(|e| failed(e.to_string()))?;

@@ -6,7 +6,6 @@
 //! option but those that are fixed when a data directory is initialised; with one of those, a first start does without.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -26,8 +25,10 @@ pub enum Snapshot {
     Full,
 }
 
-/// Options that count only when a data directory is initialised, or that put parts of it elsewhere.
-const FIXED_AT_INIT: [&str; 9] = [
+/// Options that count only when a data directory is initialised, or that put parts of it elsewhere; and what may hold
+/// them unseen.
+const FIXED_AT_INIT: [&str; 10] = [
+    "!include",
     "innodb_data_",
     "innodb_directories",
     "innodb_log_group_home_dir",
@@ -57,36 +58,13 @@ impl Snapshot {
     }
 }
 
-/// Whether a server with these options, however they are written, can start from a snapshot. When in doubt, no.
-pub fn suits(options: impl IntoIterator<Item = String>) -> bool {
+/// Whether a server with these options (names, arguments or whole files, however they are written) can start from a
+/// snapshot. When in doubt, no.
+pub fn suits<'a>(options: impl IntoIterator<Item = &'a str>) -> bool {
     options.into_iter().all(|text| {
         let spelled = text.to_ascii_lowercase().replace('-', "_");
         !FIXED_AT_INIT.iter().any(|name| spelled.contains(name))
     })
-}
-
-/// The texts of all option files and arguments.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn options_in_force(defaults: &Path, conf_d: &Path, arguments: &[String]) -> Result<Vec<String>, Error> {
-    let mut files = vec![defaults.to_owned()];
-    match fs::read_dir(conf_d) {
-        Ok(entries) => {
-            for entry in entries {
-                files.push(entry.map_err(|e| Error::io(conf_d, e))?.path());
-            }
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(Error::io(conf_d, e)),
-    }
-    let mut texts = arguments.to_vec();
-    for file in files.iter().filter(|file| file.is_file()) {
-        let mut bytes = Vec::new();
-        fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(|e| Error::io(file, e))?;
-        texts.push(String::from_utf8_lossy(&bytes).into_owned());
-    }
-    Ok(texts)
 }
 
 /// Unpacks `file` into `folder`, which is empty. The archive carries its own checksum.
@@ -159,19 +137,9 @@ mod tests {
     #[case("[mysqld]\ninnodb_page_size=32K\n", false)]
     #[case("--innodb-undo-directory=/undo", false)]
     #[case("--Default_Table_Encryption=ON", false)]
+    #[case("!include /etc/more.cnf", false)]
     fn options_that_are_fixed_at_initialisation_rule_a_snapshot_out(#[case] text: &str, #[case] suited: bool) {
-        assert_eq!(suits([text.to_owned()]), suited);
-    }
-
-    #[test]
-    fn all_places_for_options_are_looked_at() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("my.cnf"), "a=1").unwrap();
-        fs::create_dir(root.path().join("conf.d")).unwrap();
-        fs::write(root.path().join("conf.d/x.cnf"), "b=2").unwrap();
-        let (defaults, conf_d) = (root.path().join("my.cnf"), root.path().join("conf.d"));
-        assert_eq!(options_in_force(&defaults, &conf_d, &["--c=3".to_owned()]).unwrap(), ["--c=3", "a=1", "b=2"]);
-        assert_eq!(options_in_force(&defaults, Path::new("/nonexistent"), &[]).unwrap(), ["a=1"]);
+        assert_eq!(suits([text]), suited);
     }
 
     #[tokio::test]

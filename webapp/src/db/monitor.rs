@@ -44,8 +44,14 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts to ask. `patience`: how long an answer may take. Must be called inside of a Tokio runtime.
-    pub(super) fn start(options: &MySqlConnectOptions, address: String, patience: Duration) -> Self {
+    /// Starts to ask. `patience`: how long an answer may take; `while_away` is called again and again while the database
+    /// is away. Must be called inside of a Tokio runtime.
+    pub(super) fn start(
+        options: &MySqlConnectOptions,
+        address: String,
+        patience: Duration,
+        while_away: impl Fn() + Send + 'static,
+    ) -> Self {
         let (sender, state) = watch::channel(State::Unknown);
         let answers = Arc::new(Answers { epoch: Instant::now(), last: AtomicU64::new(0) });
         let doubts = Arc::<Notify>::default();
@@ -56,7 +62,7 @@ impl Monitor {
             answers: Arc::clone(&answers),
             doubts: Arc::clone(&doubts),
         };
-        Self { state, answers, doubts, task: tokio::spawn(inquiry.run(sender)) }
+        Self { state, answers, doubts, task: tokio::spawn(inquiry.run(sender, while_away)) }
     }
 
     /// Why the database is away, if it is.
@@ -146,7 +152,7 @@ struct Inquiry {
 }
 
 impl Inquiry {
-    async fn run(self, state: watch::Sender<State>) {
+    async fn run(self, state: watch::Sender<State>, while_away: impl Fn()) {
         let mut connection = None;
         let mut refused = false;
         loop {
@@ -164,7 +170,10 @@ impl Inquiry {
                     }
                     refused = true;
                 }
-                Some(silence) => self.tell(&state, State::Away(silence.to_string().into())),
+                Some(silence) => {
+                    self.tell(&state, State::Away(silence.to_string().into()));
+                    while_away();
+                }
             }
             sleep(PAUSE_WHILE_AWAY).await;
             if answers && timeout(PAUSE - PAUSE_WHILE_AWAY, self.doubts.notified()).await.is_ok() {
@@ -227,7 +236,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(300);
 
     fn monitor(port: u16) -> Monitor {
-        Monitor::start(&MySqlConnectOptions::new().host("127.0.0.1").port(port), String::new(), PATIENCE)
+        Monitor::start(&MySqlConnectOptions::new().host("127.0.0.1").port(port), String::new(), PATIENCE, || {})
     }
 
     #[tokio::test]
