@@ -4,15 +4,15 @@ SHELL := /bin/bash
 COMPOSE := $(shell command -v docker-compose >/dev/null && echo docker-compose || echo docker compose)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## set everything up on this machine and start it on http://localhost (HTTP_PORT moves the port)
 	@compose/up
 
 # The passwords belong to root, as the container that made them did: the same container removes them.
 down: ## stop it; with VOLUMES=1 also forget the data and the passwords
-	@$(COMPOSE) down --remove-orphans $(if $(VOLUMES),--volumes)
-	@$(if $(VOLUMES),$(COMPOSE) run --rm --entrypoint rm setup -rf /secrets/root /secrets/app && $(COMPOSE) down)
+	@$(COMPOSE) down --remove-orphans
+	@$(if $(VOLUMES),$(COMPOSE) run --rm --entrypoint rm setup -rf /secrets/root /secrets/app && $(COMPOSE) down --volumes)
 
 logs: ## follow the containers' output
 	@$(COMPOSE) logs -f --tail 100
@@ -20,19 +20,33 @@ logs: ## follow the containers' output
 images: ## build the images
 	@compose/up images
 
+operator-image: ## build the operator's image
+	@compose/up engine && images/base/build && images/binaries tandem-operator && images/build operator
+
+kind-up: operator-image ## start a Kubernetes with kind, and on it the operator and the example on http://localhost
+	@compose/up images && manifests/kind up
+
+kind-down: ## delete that Kubernetes
+	@manifests/kind down
+
 data: ## fetch or generate the data set for the image (EMPLOYEES=… and SEED=… size a generated one)
 	@compose/up engine && images/base/build && images/binaries && images/mysql/data
 
 test: ## install what the tests need and run all that this machine allows
 	@tests/run
 
+cluster-test: ## run the operator's tests on a real Kubernetes (KUBECONFIG, TEST_CLUSTER, or kind)
+	@tests/run images cluster
+
 lint: ## check format, lints, documentation and scripts
 	@tests/lint
 
-docs: ## write the generated tables in docs/ anew
+generate: ## write all generated files anew: the custom resource, its reference, the tables in docs/
+	@cargo run --quiet -p tandem-operator -- crd >target/crd.yaml && mv target/crd.yaml manifests/crd/webstacks.yaml
+	@cargo run --quiet -p tandem-operator -- reference >target/webstack.md && mv target/webstack.md docs/webstack.md
 	@UPDATE_DOCS=1 cargo test --workspace --quiet documented
 
 bench: ## measure the first start, restarts, memory and sizes
 	@bench/images
 
-.PHONY: help up down logs images data test lint docs bench
+.PHONY: help up down logs images operator-image kind-up kind-down data test cluster-test lint generate bench

@@ -166,7 +166,10 @@ fn settings_come_from_files_variables_and_options_in_this_order() {
     snippets.write(&image.name, &[("my.cnf", "644", "[mysqld]\nno_such_option = 1\n")]);
     let ended = image.quick().volume(&snippets, "/etc/mysql/conf.d:ro").finish();
     assert_eq!((ended.code, ended.stderr.lines().count()), (1, 1), "{}", ended.stderr);
-    says(&ended.stderr, &["tandem-mysql: a file in /etc/mysql/conf.d", "unknown variable 'no_such_option=1'"]);
+    says(
+        &ended.stderr,
+        &["tandem-mysql: a command-line option, a file in /etc/mysql/conf.d", "unknown variable 'no_such_option=1'"],
+    );
 }
 
 #[test]

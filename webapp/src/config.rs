@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use tandem_environment::log::{LOG_FORMAT, LOG_LEVEL, LogFormat};
 use tandem_environment::variable::{self, number};
 use tandem_environment::{Described, Environment, Error, SHUTDOWN_TIMEOUT, Variable};
 
@@ -87,24 +88,6 @@ const DATABASE_MAX_LIFETIME: Variable<u64> = Variable::new(
     "the age at which a connection is replaced, so that the pool follows changes of address",
 )
 .default("300");
-const LOG_LEVEL: Variable<tracing::Level> = Variable::new(
-    "LOG_LEVEL",
-    "error, warn, info, debug or trace",
-    |value| if value.bytes().all(|b| b.is_ascii_lowercase()) { value.parse().ok() } else { None },
-    "the least severe messages that are logged",
-)
-.default("info");
-const LOG_FORMAT: Variable<LogFormat> = Variable::new(
-    "LOG_FORMAT",
-    "json or text",
-    |value| match value {
-        "json" => Some(LogFormat::Json),
-        "text" => Some(LogFormat::Text),
-        _ => None,
-    },
-    "one JSON object a line, or lines for people",
-)
-.default("json");
 const MIGRATE_ON_START: Variable<bool> =
     Variable::switch("MIGRATE_ON_START", "whether `serve` runs the migrations as soon as the database answers")
         .default("false");
@@ -147,15 +130,6 @@ pub enum Listen {
     Tcp(String),
     /// The path of a unix socket.
     Unix(PathBuf),
-}
-
-/// What a log line looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// Lines for people.
-    Text,
 }
 
 /// How to reach the database. Deliberately without `Debug`: it holds the password.

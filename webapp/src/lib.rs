@@ -19,5 +19,4 @@ pub mod router;
 mod routes;
 pub mod search;
 pub mod server;
-pub mod telemetry;
 pub mod views;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use tandem_environment::Environment;
 use tandem_webapp::config::Config;
 use tandem_webapp::migrations::{self, Outcome};
-use tandem_webapp::{server, telemetry};
+use tandem_webapp::server;
 
 /// How long `webapp migrate` waits for another process that migrates the same database.
 const MIGRATE_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,11 +50,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let result = match command {
         Command::Serve => {
-            telemetry::start(config.log_level, config.log_format);
+            tandem_environment::log::start(config.log_level, config.log_format);
             runtime.block_on(server::serve(config)).map_err(Into::into)
         }
         Command::Migrate => runtime.block_on(migrate(&config)),
-        Command::Check => Ok(()),
+        Command::Check => runtime.block_on(server::check(&config)).map_err(Into::into),
     };
     // A name look-up that hangs must not keep the process.
     runtime.shutdown_background();

@@ -173,6 +173,20 @@ impl Drop for SocketFile {
     }
 }
 
+/// Says whether the addresses can be listened on, and leaves them free. A unix socket's folder may be made later.
+///
+/// # Errors
+/// One cannot.
+pub async fn check(config: &Config) -> Result<(), Error> {
+    let metrics = config.metrics_listen.iter().map(|address| ("METRICS_LISTEN", address));
+    for (variable, address) in [("LISTEN", &config.listen)].into_iter().chain(metrics) {
+        if matches!(address, Listen::Tcp(_)) {
+            bind(variable, address).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn bind(variable: &'static str, address: &Listen) -> Result<Bound, Error> {
     match address {
         Listen::Tcp(name) => {

@@ -4,6 +4,8 @@
 
 pub mod docs;
 pub mod limits;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod variable;
 
 pub use variable::{Described, Environment, Error, Variable};

@@ -9,7 +9,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
+
+/// The most that is read of a file that holds a value, in bytes: a device has no end.
+const LARGEST_FILE: u64 = 64 * 1024;
 
 /// One variable of a program's contract, with the type that its value is read into.
 #[derive(Clone, Copy, Debug)]
@@ -203,7 +208,7 @@ impl Environment {
         let mut found = Vec::new();
         for (name, value) in &self.variables {
             let shown = name.to_string_lossy();
-            if shown.len() <= prefix.len() || !shown.starts_with(prefix) {
+            if !shown.starts_with(prefix) {
                 continue;
             }
             let not_utf8 = || Error::NotUtf8 { name: shown.clone().into_owned() };
@@ -234,8 +239,13 @@ impl Environment {
             (None, Some(path)) if path.is_empty() => Err(Error::Empty { name: file_name }),
             (None, Some(path)) => {
                 let path = PathBuf::from(path);
-                let bytes =
-                    std::fs::read(&path).map_err(|source| Error::Unreadable { name, path: path.clone(), source })?;
+                let mut bytes = Vec::new();
+                File::open(&path)
+                    .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+                    .map_err(|source| Error::Unreadable { name, path: path.clone(), source })?;
+                if bytes.len() as u64 > LARGEST_FILE {
+                    return Err(Error::TooLarge { name, path });
+                }
                 let mut text = String::from_utf8(bytes).map_err(|_| Error::NotUtf8 { name: file_name.clone() })?;
                 if text.ends_with('\n') {
                     text.pop();
@@ -299,6 +309,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The file holds more than any value may have.
+    #[error("{name}_FILE names {}, which holds more than {} KiB: give a file with the value alone", .path.display(), LARGEST_FILE / 1024)]
+    TooLarge {
+        /// The variable, without `_FILE`.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// The value is not UTF-8 text.
     #[error("{name} is not UTF-8 text")]
     NotUtf8 {
@@ -348,6 +366,13 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
         SECRET.read(&environment(&[("SECRET_FILE", file.path().to_str().unwrap())]))
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let environment: Environment = [("TOKEN_FILE", "/dev/zero")].into_iter().collect();
+        let error = Variable::text("TOKEN", "").secret().read(&environment).unwrap_err();
+        assert!(error.to_string().starts_with("TOKEN_FILE names /dev/zero, which holds more than 64 KiB"), "{error}");
     }
 
     #[test]

@@ -30,7 +30,12 @@ pub fn statements(settings: &Settings, root: Option<&str>, health_password: &str
     if let Some(account) = &settings.account {
         let name = format!("{}@'%'", literal(&account.name));
         sql.push(format!("CREATE USER IF NOT EXISTS {name} IDENTIFIED BY {}", literal(&account.password)));
-        sql.push(format!("ALTER USER {name} IDENTIFIED BY {}", literal(&account.password)));
+        let changed = format!("ALTER USER {name} IDENTIFIED BY {}", literal(&account.password));
+        if account.retain {
+            sql.push(format!("{changed} RETAIN CURRENT PASSWORD"));
+        } else {
+            sql.extend([changed, format!("ALTER USER {name} DISCARD OLD PASSWORD")]);
+        }
         if let Some(database) = &settings.database {
             sql.push(format!("GRANT ALL ON {}.* TO {name}", pattern(database)));
         }
@@ -134,10 +139,20 @@ mod tests {
         CREATE DATABASE IF NOT EXISTS `my_shop`
         CREATE USER IF NOT EXISTS 'app'@'%' IDENTIFIED BY 'it\'s'
         ALTER USER 'app'@'%' IDENTIFIED BY 'it\'s'
+        ALTER USER 'app'@'%' DISCARD OLD PASSWORD
         GRANT ALL ON `my\_shop`.* TO 'app'@'%'
         CREATE USER IF NOT EXISTS 'tandem-health'@'localhost' IDENTIFIED BY 'h'
         ALTER USER 'tandem-health'@'localhost' IDENTIFIED BY 'h'
         ");
+    }
+
+    #[test]
+    fn a_password_that_is_replaced_stays_valid_only_when_asked_for() {
+        let retain = ("MYSQL_RETAIN_PASSWORD", "true");
+        let given = [("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "app"), ("MYSQL_PASSWORD", "p"), retain];
+        let sql = statements(&settings(&given), Some("r"), "h").join("\n");
+        assert!(sql.contains("ALTER USER 'app'@'%' IDENTIFIED BY 'p' RETAIN CURRENT PASSWORD"), "{sql}");
+        assert!(!sql.contains("DISCARD"), "{sql}");
     }
 
     #[test]

@@ -93,7 +93,11 @@ pub fn complaint(output: &str, options: &[(String, String, String)]) -> String {
         said.map(|said| said.trim_start_matches("mysqld: ")).unwrap_or("it refuses the configuration without a word");
     match culprit(said, options) {
         Some(variable) => format!("{variable} is not what mysqld allows: {said}"),
-        None => format!("a file in /etc/mysql/conf.d or an {OPTION_PREFIX} variable is wrong; mysqld says: {said}"),
+        None => {
+            format!(
+                "a command-line option, a file in {CONF_D} or an {OPTION_PREFIX} variable is wrong; mysqld says: {said}"
+            )
+        }
     }
 }
 
@@ -186,7 +190,10 @@ mod tests {
         );
         let warned = format!("2026-01-01T00:00:00Z 0 [Warning] [MY-1] [Server] 'x' is deprecated.\n{output}");
         assert_eq!(complaint(&warned, &options), complaint(output, &options));
-        assert!(complaint(output, &[]).starts_with("a file in /etc/mysql/conf.d or an MYSQL_CONF_ variable is wrong"));
+        assert!(
+            complaint(output, &[])
+                .starts_with("a command-line option, a file in /etc/mysql/conf.d or an MYSQL_CONF_ variable is")
+        );
     }
 
     #[test]

@@ -85,6 +85,12 @@ const PASSWORD: Variable<String> = Variable::new(
     "The password of MYSQL_USER. A changed value takes effect at the next start.",
 )
 .secret();
+const RETAIN_PASSWORD: Variable<bool> = Variable::switch(
+    "MYSQL_RETAIN_PASSWORD",
+    "The password of MYSQL_USER that a new one replaces stays valid until the next start, so that clients can follow one \
+     after the other (MySQL's dual passwords).",
+)
+.default("false");
 const SKIP_TZINFO: Variable<bool> =
     Variable::switch("MYSQL_INITDB_SKIP_TZINFO", "Leave the time zone tables empty at the first start.")
         .default("false");
@@ -118,7 +124,7 @@ impl Described for OptionVariables {
 pub const OPTION_PREFIX: &str = "MYSQL_CONF_";
 
 /// Every variable of the image, in the documentation's order.
-pub const VARIABLES: [&dyn Described; 11] = [
+pub const VARIABLES: [&dyn Described; 12] = [
     &ROOT_PASSWORD,
     &ROOT_HOST,
     &ALLOW_EMPTY_PASSWORD,
@@ -127,6 +133,7 @@ pub const VARIABLES: [&dyn Described; 11] = [
     &DATABASE,
     &USER,
     &PASSWORD,
+    &RETAIN_PASSWORD,
     &DATASET,
     &SKIP_TZINFO,
     &OptionVariables,
@@ -163,6 +170,8 @@ pub struct Account {
     pub name: String,
     /// Its password.
     pub password: String,
+    /// Whether the password that this one replaces stays valid until the next start.
+    pub retain: bool,
 }
 
 /// Everything that the environment says.
@@ -225,8 +234,9 @@ impl Settings {
                     .to_owned(),
             ));
         }
+        let retain = RETAIN_PASSWORD.require(environment)?;
         let account = match (USER.read(environment)?, PASSWORD.read(environment)?) {
-            (Some(name), Some(password)) => Some(Account { name, password }),
+            (Some(name), Some(password)) => Some(Account { name, password, retain }),
             (None, None) => None,
             (Some(_), None) => {
                 return Err(Error::Conflict(
@@ -365,7 +375,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(settings.root_password, RootPassword::Given("r'\"`$\\ ".into()));
-        assert_eq!(settings.account, Some(Account { name: "app".into(), password: "päß".into() }));
+        assert_eq!(settings.account, Some(Account { name: "app".into(), password: "päß".into(), retain: false }));
         assert_eq!(settings.dataset_database(), "shop");
         assert_eq!(settings.dataset, Dataset::Full);
         assert_eq!(settings.root_host, None);

@@ -1,0 +1,264 @@
+//! One reconcile, in five steps: observe → validate → build → apply → report. Only the first and the last two talk to
+//! the cluster; what lies between is pure.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, future};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::controller::build::Surroundings;
+use crate::controller::references::Kind;
+use crate::crd::{WebStack, WebStackStatus};
+use crate::metrics::Metrics;
+use crate::names::{Component, OPERATOR};
+
+pub mod apply;
+pub mod backoff;
+pub mod build;
+pub mod objects;
+pub mod observe;
+pub mod references;
+pub mod report;
+pub mod validate;
+
+/// How long one reconcile may take. The client tries again for minutes where the API server is overloaded.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long events are gathered before they set off a reconcile.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// How many stacks are reconciled at once.
+const CONCURRENCY: u16 = 16;
+
+/// When a stack is looked at again without any event: watches miss nothing, this is for what no watch shows.
+const SOON: Duration = Duration::from_secs(3);
+const LATE: Duration = Duration::from_secs(300);
+
+/// Why a reconcile was not brought to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster could not be read.
+    #[error("observing: {0}")]
+    Observe(#[source] kube::Error),
+    /// Not everything could be applied.
+    #[error("applying: {0}")]
+    Apply(#[from] apply::Error),
+    /// The status could not be written.
+    #[error("reporting: {0}")]
+    Report(#[source] kube::Error),
+    /// It took too long.
+    #[error("not done within {} s", LIMIT.as_secs())]
+    Late,
+}
+
+/// What all reconciles share. Nothing of it is about the stacks' state.
+pub struct Context {
+    client: Client,
+    around: Surroundings,
+    recorder: Recorder,
+    metrics: Arc<Metrics>,
+    failures: Mutex<HashMap<ObjectRef<WebStack>, u32>>,
+}
+
+impl Context {
+    /// For one run of the controller; `instance` is this operator's Pod.
+    pub fn new(client: Client, around: Surroundings, instance: Option<String>, metrics: Arc<Metrics>) -> Self {
+        let recorder = Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance });
+        Self { client, around, recorder, metrics, failures: Mutex::default() }
+    }
+
+    fn succeeded(&self, stack: &WebStack) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&ObjectRef::from_obj(stack));
+    }
+
+    fn failed(&self, stack: &WebStack) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(ObjectRef::from_obj(stack)).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+}
+
+/// Brings one stack to what its spec says, and says how it stands.
+///
+/// # Errors
+/// See [`Error`]. What was done stays done; the next reconcile begins anew.
+pub async fn reconcile(stack: Arc<WebStack>, context: Arc<Context>) -> Result<Action, Error> {
+    if stack.metadata.deletion_timestamp.is_some() {
+        // What belongs to it goes by itself, see `build::data_owner`.
+        return Ok(Action::await_change());
+    }
+    let began = Instant::now();
+    let done = tokio::time::timeout(LIMIT, steps(Arc::clone(&stack), &context)).await.unwrap_or(Err(Error::Late));
+    context.metrics.reconciled(began.elapsed(), done.is_ok());
+    if done.is_ok() {
+        context.succeeded(&stack);
+    }
+    done
+}
+
+async fn steps(stack: Arc<WebStack>, context: &Context) -> Result<Action, Error> {
+    let observed = observe::observe(&context.client, stack).await.map_err(Error::Observe)?;
+    let validated = validate::validate(&observed);
+    let built = build::build(&observed, &validated, &context.around);
+    let (changes, outcome) = apply::apply(&context.client, &observed, built).await;
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let status = report::status(&observed, &validated, &changes, outcome.as_ref().err(), now);
+    for event in report::events(&observed, &status, &changes) {
+        // An event that gets lost is told by the status as well.
+        if let Err(error) = context.recorder.publish(&event, &observed.stack.object_ref(&())).await {
+            tracing::warn!(%error, reason = event.reason, "an event was not published");
+        }
+    }
+    write_status(&context.client, &observed.stack, status).await.map_err(Error::Report)?;
+    outcome?;
+    Ok(Action::requeue(if observed.lacks_pods() { SOON } else { LATE }))
+}
+
+/// Writes the status where it differs.
+async fn write_status(client: &Client, stack: &WebStack, status: WebStackStatus) -> Result<(), kube::Error> {
+    if stack.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let namespace = stack.namespace().unwrap_or_default();
+    let document = json!({
+        "apiVersion": WebStack::api_version(&()),
+        "kind": WebStack::kind(&()),
+        "metadata": {"uid": stack.uid()},
+        "status": status,
+    });
+    let api: Api<WebStack> = Api::namespaced(client.clone(), &namespace);
+    match api.patch_status(&stack.name_any(), &PatchParams::apply(OPERATOR).force(), &Patch::Apply(document)).await {
+        // Deleted in the meantime, or deleted and made anew: somebody else's status.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        written => written.map(|_| ()),
+    }
+}
+
+fn after_error(stack: Arc<WebStack>, error: &Error, context: Arc<Context>) -> Action {
+    let pause = backoff::pause(context.failed(&stack), &stack.uid().unwrap_or_default());
+    let (namespace, name) = (stack.namespace().unwrap_or_default(), stack.name_any());
+    tracing::error!(namespace, name, %error, again_in_seconds = pause.as_secs_f32(), "reconcile failed");
+    Action::requeue(pause)
+}
+
+/// Reconciles the stacks of `namespace` (of all, where there is none) until `stop`; what has begun by then is ended.
+pub async fn run(
+    namespace: Option<&str>,
+    context: Arc<Context>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let client = context.client.clone();
+    let controller = Controller::new(api::<WebStack>(&client, namespace), watcher::Config::default().any_semantic())
+        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .graceful_shutdown_on(stop);
+    let stacks = controller.store();
+    context.metrics.watch(stacks.clone());
+    let controller = children(controller, &client, namespace);
+    let controller = referenced::<Secret>(controller, &client, namespace, Kind::Secret, stacks.clone());
+    referenced::<ConfigMap>(controller, &client, namespace, Kind::ConfigMap, stacks)
+        .run(reconcile, after_error, context)
+        .for_each(|done| {
+            match done {
+                Ok((stack, _)) => tracing::debug!(namespace = stack.namespace, name = stack.name, "reconciled"),
+                // Told already, with the stack's name.
+                Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
+                Err(error) => tracing::warn!(%error, "a watch was interrupted, or a stack went away"),
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Every change of an object that carries our labels sets off a reconcile of the stack that it belongs to.
+fn children(stacks: Controller<WebStack>, client: &Client, namespace: Option<&str>) -> Controller<WebStack> {
+    let stacks = labelled::<ServiceAccount>(stacks, client, namespace);
+    let stacks = labelled::<Service>(stacks, client, namespace);
+    let stacks = labelled::<NetworkPolicy>(stacks, client, namespace);
+    let stacks = labelled::<PodDisruptionBudget>(stacks, client, namespace);
+    let stacks = labelled::<PersistentVolumeClaim>(stacks, client, namespace);
+    let stacks = labelled::<StatefulSet>(stacks, client, namespace);
+    let stacks = labelled::<Job>(stacks, client, namespace);
+    let stacks = labelled::<Deployment>(stacks, client, namespace);
+    let stacks = labelled::<HorizontalPodAutoscaler>(stacks, client, namespace);
+    let stacks = labelled::<Ingress>(stacks, client, namespace);
+    labelled::<Pod>(stacks, client, namespace)
+}
+
+fn labelled<K: Child>(stacks: Controller<WebStack>, client: &Client, namespace: Option<&str>) -> Controller<WebStack> {
+    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={OPERATOR}"));
+    stacks.watches(metadata::<K>(client, namespace), ours.any_semantic(), |object| owner(&object))
+}
+
+/// Every change of a Secret or ConfigMap that is ours, or that a stack's Pods read, sets off a reconcile of that stack.
+fn referenced<K: Child>(
+    controller: Controller<WebStack>,
+    client: &Client,
+    namespace: Option<&str>,
+    kind: Kind,
+    stacks: Store<WebStack>,
+) -> Controller<WebStack> {
+    let every = watcher::Config::default().any_semantic();
+    controller.watches(metadata::<K>(client, namespace), every, move |object| {
+        let (namespace, name) = (object.namespace(), object.name_any());
+        let reads = |stack: &WebStack| {
+            let of = |component| references::of(stack, component);
+            let all = of(Component::Mysql).into_iter().chain(of(Component::Web));
+            all.into_iter().any(|reference| reference.kind == kind && reference.name == name)
+        };
+        let readers = stacks.state().into_iter().filter(|stack| stack.namespace() == namespace && reads(stack));
+        let ours = object.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == OPERATOR);
+        let owner = owner(&object).filter(|_| ours);
+        readers.map(|stack| ObjectRef::from_obj(&*stack)).chain(owner).collect::<Vec<_>>()
+    })
+}
+
+/// The stack whose labels an object carries.
+fn owner(object: &impl ResourceExt) -> Option<ObjectRef<WebStack>> {
+    let name = object.labels().get("app.kubernetes.io/instance")?;
+    Some(ObjectRef::new(name).within(&object.namespace()?))
+}
+
+/// A kind that stacks are made of.
+trait Child:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
+impl<K> Child for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
+{
+}
+
+/// Objects by their metadata alone: contents are read when they are needed.
+fn metadata<K: Child>(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<K>> {
+    api(client, namespace)
+}

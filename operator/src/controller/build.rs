@@ -1,0 +1,119 @@
+//! From a spec and what was observed to the objects that should exist. Pure: no clock, no chance, no cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
+use kube::api::ObjectMeta;
+
+use crate::controller::objects::Objects;
+use crate::controller::observe::Observed;
+use crate::controller::validate::Validated;
+use crate::crd::{DeletionPolicy, WebStack};
+use crate::names::{self, Component};
+
+pub mod migration;
+mod mysql;
+mod pod;
+mod policy;
+mod web;
+
+/// What the operator itself is told about its surroundings.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+}
+
+/// What should exist.
+#[derive(Clone, Debug, Default)]
+pub struct Built {
+    /// Applied, and what is there beyond it is deleted.
+    pub objects: Objects,
+    /// Kinds of a tier with a problem: left as they are, neither applied nor deleted.
+    pub keep: Vec<Component>,
+    /// The Secret to create with new passwords.
+    pub generate: Option<Secret>,
+    /// Pods to delete: their replacement waits for them, and they will never be ready.
+    pub stuck_pods: Vec<String>,
+}
+
+/// Builds everything.
+pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) -> Built {
+    let stack = &*observed.stack;
+    let mut built = Built::default();
+    if let Some(spec) = &stack.spec.mysql {
+        mysql::build(observed, spec, &mut built.objects);
+        if spec.credentials_secret.is_none() {
+            if observed.exists(&names::credentials(stack)) {
+                built.objects.secrets.push(kept_secret(stack));
+            } else {
+                built.generate = Some(kept_secret(stack));
+            }
+        }
+    }
+    web::build(observed, around, &mut built.objects);
+    policy::build(stack, &mut built.objects);
+    built.stuck_pods = mysql::stuck_pods(observed);
+    if validated.mysql.is_some() {
+        built.objects.stateful_sets.clear();
+        built.keep.push(Component::Mysql);
+        built.stuck_pods.clear();
+    }
+    if built.generate.is_some() {
+        // Nothing that reads the passwords before they are there: their checksum is part of it.
+        built.objects.stateful_sets.clear();
+        built.keep.push(Component::Mysql);
+    }
+    if validated.web.is_some() || built.generate.is_some() {
+        built.objects.deployments.clear();
+        built.objects.jobs.clear();
+        built.keep.push(Component::Web);
+        built.keep.push(Component::Migration);
+    }
+    built
+}
+
+/// The generated Secret's metadata.
+fn kept_secret(stack: &WebStack) -> Secret {
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(names::credentials(stack)),
+            owner_references: data_owner(stack),
+            ..metadata(stack, Component::Mysql)
+        },
+        ..Secret::default()
+    }
+}
+
+/// The metadata of an object that goes when its stack goes.
+fn metadata(stack: &WebStack, component: Component) -> ObjectMeta {
+    named(stack, component, component.of(stack))
+}
+
+fn named(stack: &WebStack, component: Component, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: stack.metadata.namespace.clone(),
+        labels: Some(names::component_labels(stack, component)),
+        owner_references: stack.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The owner of what holds data: the stack only where the data shall go with it. That leaves the deleting to the
+/// cluster's garbage collection, with no finalizer that could hang.
+fn data_owner(stack: &WebStack) -> Option<Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>> {
+    match stack.spec.deletion_policy {
+        DeletionPolicy::Retain => None,
+        DeletionPolicy::Delete => stack.owner_ref(&()).map(|owner| vec![owner]),
+    }
+}
+
+fn optional<K: Ord, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
+    Some(map).filter(|map| !map.is_empty())
+}
+
+fn list<T>(items: Vec<T>) -> Option<Vec<T>> {
+    Some(items).filter(|items| !items.is_empty())
+}

@@ -1,0 +1,248 @@
+//! What the cluster holds of a stack, gathered anew for every reconcile: nothing is remembered between two of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures_util::future::{try_join, try_join_all};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod, Secret};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use crate::controller::objects::Objects;
+use crate::controller::references::{self, Content, Contents, Kind};
+use crate::crd::WebStack;
+use crate::names::{self, Component};
+
+/// How long a Pod may take from its creation to its first container before events are looked at.
+const USUAL: SignedDuration = SignedDuration::from_secs(4);
+
+/// Everything that a decision may depend on.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// What the user wants.
+    pub stack: Arc<WebStack>,
+    /// What is there of it.
+    pub live: Objects,
+    /// Its Pods.
+    pub pods: Vec<Pod>,
+    /// What its Pods read.
+    pub contents: Contents,
+    /// What Kubernetes said of Pods that it could not create: `(object, words)`.
+    pub refusals: Vec<(String, String)>,
+}
+
+impl Observed {
+    /// Whether a Secret exists.
+    pub fn exists(&self, secret: &str) -> bool {
+        matches!(self.contents.get(&(Kind::Secret, secret.to_owned())), Some(Some(_)))
+    }
+
+    /// The database's StatefulSet.
+    pub fn stateful_set(&self) -> Option<&StatefulSet> {
+        self.live.stateful_sets.first()
+    }
+
+    /// The web tier's Deployment.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        self.live.deployments.first()
+    }
+
+    /// Whether the database serves. What is outside of the cluster is taken to serve.
+    pub fn database_ready(&self) -> bool {
+        self.stack.spec.external_database.is_some()
+            || self.stateful_set().and_then(|set| set.status.as_ref()?.ready_replicas).unwrap_or_default() > 0
+    }
+
+    /// Whether Pods are missing, or created but not started: no watch tells why.
+    pub fn lacks_pods(&self) -> bool {
+        self.live.stateful_sets.iter().any(lacks_pods) || self.pods.iter().any(is_about_to_start)
+    }
+
+    /// A component's Pods.
+    pub fn pods_of(&self, component: Component) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().filter(move |pod| {
+            pod.labels().get("app.kubernetes.io/component").is_some_and(|label| label == component.name())
+        })
+    }
+}
+
+/// Whether a Pod is on a node, and none of its containers has been made yet.
+fn is_about_to_start(pod: &Pod) -> bool {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let mut waiting = statuses.filter_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && waiting.any(|reason| reason == "ContainerCreating")
+}
+
+/// Whether an object is older than what the cluster needs for its usual steps, during which events are no news.
+fn is_late(object: &impl ResourceExt) -> bool {
+    let created = object.creation_timestamp().map(|created| Timestamp::now().duration_since(created.0));
+    created.is_some_and(|age| age > USUAL)
+}
+
+fn lacks_pods(set: &StatefulSet) -> bool {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    set.status.as_ref().map_or(0, |status| status.replicas) < wanted
+}
+
+/// The reason of a Pod whose container ended with an error, whether it waits for its next start or runs once more.
+pub const CRASHED: &str = "ContainerCrashed";
+
+/// What keeps a Pod from running, if something does: one word, and a sentence.
+pub fn waits_for(pod: &Pod) -> Option<(String, String)> {
+    let status = pod.status.as_ref()?;
+    let unscheduled = status.conditions.iter().flatten().find(|condition| {
+        condition.type_ == "PodScheduled" && condition.status == "False" && condition.reason.is_some()
+    });
+    if let Some(condition) = unscheduled {
+        return Some((condition.reason.clone()?, condition.message.clone().unwrap_or_default()));
+    }
+    let statuses = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    statuses.filter_map(container_waits_for).next()
+}
+
+fn container_waits_for(status: &ContainerStatus) -> Option<(String, String)> {
+    let state = status.state.clone().unwrap_or_default();
+    let waiting = state.waiting.unwrap_or_default();
+    let words = waiting.message.unwrap_or_default();
+    match waiting.reason.as_deref() {
+        // The two alternate.
+        Some("ErrImagePull" | "ImagePullBackOff") => {
+            return Some(("ImagePullBackOff".to_owned(), status.image.clone()));
+        }
+        // Every Pod passes through these; a crash is looked at below.
+        None | Some("ContainerCreating" | "PodInitializing" | "CrashLoopBackOff") => {}
+        Some(reason) => return Some((reason.to_owned(), words)),
+    }
+    // Also while it runs once more: until it is ready, it may well end like the last time.
+    let last = || status.last_state.as_ref().and_then(|state| state.terminated.clone());
+    let ended = state.terminated.or_else(last).filter(|ended| !status.ready && ended.exit_code != 0)?;
+    let said = ended.message.unwrap_or_default();
+    // The end of the log: the last line is the one that says why.
+    let line = said.lines().rfind(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned());
+    Some((CRASHED.to_owned(), line.unwrap_or_else(|| format!("exit code {}", ended.exit_code))))
+}
+
+/// Reads the cluster.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn observe(client: &Client, stack: Arc<WebStack>) -> Result<Observed, kube::Error> {
+    let namespace = stack.namespace().unwrap_or_default();
+    let (live, (pods, contents)) = try_join(
+        objects(client, &namespace, &stack),
+        try_join(list::<Pod>(client, &namespace, &stack), contents(client, &namespace, &stack)),
+    )
+    .await?;
+    let refusals = refusals(client, &namespace, &live, &pods).await?;
+    Ok(Observed { stack, live, pods, contents, refusals })
+}
+
+async fn list<K>(client: &Client, namespace: &str, stack: &WebStack) -> Result<Vec<K>, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let selector = names::selector(&names::labels(stack));
+    Ok(api.list(&ListParams::default().labels(&selector)).await?.items)
+}
+
+async fn objects(client: &Client, namespace: &str, stack: &WebStack) -> Result<Objects, kube::Error> {
+    let (service_accounts, config_maps, secrets, services) = tokio::try_join!(
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+    )?;
+    let (network_policies, disruption_budgets, claims, stateful_sets) = tokio::try_join!(
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+    )?;
+    let (jobs, deployments, autoscalers, ingresses) = tokio::try_join!(
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+        list(client, namespace, stack),
+    )?;
+    Ok(Objects {
+        service_accounts,
+        config_maps,
+        secrets,
+        services,
+        network_policies,
+        disruption_budgets,
+        claims,
+        stateful_sets,
+        jobs,
+        deployments,
+        autoscalers,
+        ingresses,
+    })
+}
+
+async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> Result<Contents, kube::Error> {
+    let of = [Component::Mysql, Component::Web].into_iter().flat_map(|component| references::of(stack, component));
+    let wanted: BTreeSet<(Kind, String)> = of.map(|reference| (reference.kind, reference.name)).collect();
+    let read = wanted.into_iter().map(async |(kind, name)| {
+        let content = content(client, namespace, kind, &name).await?;
+        Ok::<_, kube::Error>(((kind, name), content))
+    });
+    Ok(try_join_all(read).await?.into_iter().collect())
+}
+
+async fn content(client: &Client, namespace: &str, kind: Kind, name: &str) -> Result<Option<Content>, kube::Error> {
+    Ok(match kind {
+        Kind::Secret => {
+            let secret = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await?;
+            secret.map(|secret| {
+                let data = secret.data.unwrap_or_default();
+                Content::of(data.iter().map(|(key, value)| (key, value.0.as_slice())))
+            })
+        }
+        Kind::ConfigMap => {
+            let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;
+            map.map(|map| {
+                let (data, binary) = (map.data.unwrap_or_default(), map.binary_data.unwrap_or_default());
+                let mut all: BTreeMap<&String, &[u8]> =
+                    data.iter().map(|(key, value)| (key, value.as_bytes())).collect();
+                all.extend(binary.iter().map(|(key, value)| (key, value.0.as_slice())));
+                Content::of(all)
+            })
+        }
+    })
+}
+
+/// What is told by events alone, which are read only while Pods are missing: a quota or a policy that keeps them from
+/// being created (a Deployment has a condition for it, a StatefulSet has not), a volume or a network that keeps one from
+/// being started.
+async fn refusals(
+    client: &Client,
+    namespace: &str,
+    live: &Objects,
+    pods: &[Pod],
+) -> Result<Vec<(String, String)>, kube::Error> {
+    let mut refusals = Vec::new();
+    for deployment in &live.deployments {
+        let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let failure = conditions.filter(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
+        let words = failure.filter_map(|condition| condition.message.clone());
+        refusals.extend(words.map(|words| (deployment.name_any(), words)));
+    }
+    let sets = live.stateful_sets.iter().filter(|set| lacks_pods(set) && is_late(*set));
+    let sets = sets.map(|set| ("StatefulSet", set.name_any()));
+    let pods = pods.iter().filter(|pod| is_about_to_start(pod) && is_late(*pod)).map(|pod| ("Pod", pod.name_any()));
+    for (kind, name) in sets.chain(pods) {
+        let about = format!("involvedObject.kind={kind},involvedObject.name={name},type=Warning");
+        let which = ListParams::default().fields(&about);
+        let events = Api::<Event>::namespaced(client.clone(), namespace).list(&which).await?;
+        let words = events.items.into_iter().rev().find_map(|event| event.message);
+        refusals.extend(words.map(|words| (name, words)));
+    }
+    Ok(refusals)
+}

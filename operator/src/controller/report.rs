@@ -1,0 +1,301 @@
+//! What the user is told: the status, in words that name the object and the cause, and events for what changed.
+
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::events::{Event, EventType};
+
+use crate::controller::apply::{self, Change};
+use crate::controller::build::migration::{self, Stage};
+use crate::controller::observe::{CRASHED, Observed, waits_for};
+use crate::controller::validate::{Problem, Validated};
+use crate::crd::{MysqlStatus, ServiceType, WebStackStatus, WebStatus};
+use crate::names::{self, Component};
+
+/// How a tier stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// It serves as wanted.
+    Serves(&'static str),
+    /// It is on its way there; why it is not there yet.
+    Moves(&'static str, String),
+    /// Something is in its way that does not go by waiting.
+    Blocked(String, String),
+}
+
+impl State {
+    /// `(status, reason, message)` of a condition that says whether it serves.
+    fn condition(&self, serves: &str) -> (&'static str, String, String) {
+        match self {
+            Self::Serves(reason) => ("True", (*reason).to_owned(), serves.to_owned()),
+            Self::Moves(reason, message) => ("False", (*reason).to_owned(), message.clone()),
+            Self::Blocked(reason, message) => ("False", reason.clone(), message.clone()),
+        }
+    }
+}
+
+/// The status for what was observed before `changes` were made, with `error` if not all could be.
+pub fn status(
+    observed: &Observed,
+    validated: &Validated,
+    changes: &[Change],
+    error: Option<&apply::Error>,
+    now: Timestamp,
+) -> WebStackStatus {
+    let stack = &*observed.stack;
+    let refused = error.map(refused);
+    let (mysql, mysql_status) = mysql(observed, validated.mysql.as_ref(), refused.as_ref());
+    let (web, web_status) = web(observed, validated.web.as_ref(), refused.as_ref());
+    let database_ready = mysql.condition("the database serves");
+    let web_ready = web.condition("the web tier serves");
+    let rolling = rolling(observed, changes);
+    let ready = match (&mysql, &web) {
+        (State::Serves(_), State::Serves(_)) => ("True", "Serves".to_owned(), "both tiers serve".to_owned()),
+        // What blocks is told before what only takes its time, and the database before the web tier, which waits for it.
+        (_, State::Blocked(..)) if !matches!(mysql, State::Blocked(..)) => web_ready.clone(),
+        (State::Serves(_), _) => web_ready.clone(),
+        _ => database_ready.clone(),
+    };
+    let progressing = match (&mysql, &web) {
+        (State::Blocked(reason, message), _) | (_, State::Blocked(reason, message)) => {
+            ("False", reason.clone(), message.clone())
+        }
+        (State::Moves(reason, message), _) | (_, State::Moves(reason, message)) if *reason != SUSPENDED => {
+            ("True", (*reason).to_owned(), message.clone())
+        }
+        _ => match rolling {
+            Some(what) => ("True", "RollingUpdate".to_owned(), what),
+            None => ("False", "UpToDate".to_owned(), "everything is as the spec says".to_owned()),
+        },
+    };
+    let before = stack.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let condition = |type_: &str, (status, reason, message): (&str, String, String)| {
+        let same = before.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason,
+            message,
+            observed_generation: stack.metadata.generation,
+            last_transition_time: same.map_or(Time(now), |condition| condition.last_transition_time.clone()),
+        }
+    };
+    WebStackStatus {
+        observed_generation: stack.metadata.generation,
+        url: url(observed),
+        conditions: vec![
+            condition("Ready", ready),
+            condition("DatabaseReady", database_ready),
+            condition("WebReady", web_ready),
+            condition("Progressing", progressing),
+        ],
+        mysql: mysql_status,
+        web: Some(web_status),
+    }
+}
+
+const SUSPENDED: &str = "Suspended";
+
+/// What the API server refused, as `(reason, message)`.
+fn refused(error: &apply::Error) -> (String, String) {
+    let reason = match error {
+        apply::Error::Api { source, .. } => match &**source {
+            kube::Error::Api(status) if status.message.contains("exceeded quota") => "QuotaExceeded",
+            kube::Error::Api(status) if status.code == 403 => "Forbidden",
+            kube::Error::Api(status) if status.code == 409 => "Conflict",
+            kube::Error::Api(status) if status.code == 422 => "Refused",
+            _ => "ApiError",
+        },
+        apply::Error::Json { .. } | apply::Error::Random(_) => "InternalError",
+    };
+    (reason.to_owned(), error.to_string())
+}
+
+/// What keeps a tier's Pods from serving: a word, and a sentence.
+fn trouble(observed: &Observed, component: Component) -> Option<(String, String)> {
+    let name = component.of(&observed.stack);
+    let pods: Vec<_> = observed.pods_of(component).filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    let refusal = |object: &str| observed.refusals.iter().find(|(refused, _)| refused == object);
+    let told = pods.iter().find_map(|pod| waits_for(pod));
+    told.or_else(|| {
+        let (_, words) = refusal(&name).or_else(|| pods.iter().find_map(|pod| refusal(&pod.name_any())))?;
+        let reason = if words.contains("exceeded quota") { "QuotaExceeded" } else { "PodsRefused" };
+        Some((reason.to_owned(), words.clone()))
+    })
+}
+
+fn mysql(
+    observed: &Observed,
+    problem: Option<&Problem>,
+    refused: Option<&(String, String)>,
+) -> (State, Option<MysqlStatus>) {
+    let stack = &*observed.stack;
+    let Some(spec) = &stack.spec.mysql else {
+        return (State::Serves("External"), None);
+    };
+    let set = observed.stateful_set().and_then(|set| set.status.as_ref());
+    let ready = set.and_then(|status| status.ready_replicas).unwrap_or_default();
+    let wanted = if stack.spec.suspend { 0 } else { spec.instances };
+    let status = MysqlStatus {
+        instances: wanted,
+        ready_instances: ready,
+        ready: format!("{ready}/{wanted}"),
+        primary: (ready > 0).then(|| format!("{}-0", Component::Mysql.of(stack))),
+    };
+    let count = format!("mysql: {ready} of {wanted} Pods ready");
+    let state = match (problem, refused, trouble(observed, Component::Mysql)) {
+        _ if stack.spec.suspend => suspended("mysql", ready),
+        (Some(Problem { reason, message }), ..) => State::Blocked((*reason).to_owned(), format!("mysql: {message}")),
+        (_, Some((reason, message)), _) => State::Blocked(reason.clone(), message.clone()),
+        (_, _, Some((reason, message))) => State::Blocked(reason.clone(), format!("{count}: {reason} {message}")),
+        _ if ready < wanted => State::Moves("DatabaseStarts", count),
+        _ => State::Serves("Serves"),
+    };
+    (state, Some(status))
+}
+
+fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String, String)>) -> (State, WebStatus) {
+    let stack = &*observed.stack;
+    let deployment = observed.deployment().and_then(|deployment| deployment.status.as_ref());
+    let ready = deployment.and_then(|status| status.ready_replicas).unwrap_or_default();
+    let wanted = if stack.spec.suspend { 0 } else { stack.spec.web.replicas };
+    let status = WebStatus {
+        replicas: deployment.and_then(|status| status.replicas).unwrap_or_default(),
+        ready_replicas: ready,
+        ready: format!("{ready}/{wanted}"),
+        selector: names::selector(&names::component_labels(stack, Component::Web)),
+    };
+    let count = format!("web: {ready} of {wanted} Pods ready");
+    let stage = migration::stage(observed);
+    let migrates = || trouble(observed, Component::Migration).filter(|_| stage == Stage::Runs);
+    let told = migrates().map(|(reason, message)| match reason.as_str() {
+        CRASHED => {
+            let job = migration::job_name(stack).unwrap_or_default();
+            ("MigrationFails".to_owned(), format!("Job {job} fails: {message}"))
+        }
+        _ => (reason.clone(), format!("{reason} {message}")),
+    });
+    let told = told.or_else(|| {
+        let (reason, message) = trouble(observed, Component::Web)?;
+        Some((reason.clone(), format!("{reason} {message}")))
+    });
+    let state = match (problem, refused, told) {
+        _ if stack.spec.suspend => suspended("web", ready),
+        (Some(Problem { reason, message }), ..) => State::Blocked((*reason).to_owned(), format!("web: {message}")),
+        (_, Some((reason, message)), _) => State::Blocked(reason.clone(), message.clone()),
+        (_, _, Some((reason, message))) => State::Blocked(reason.clone(), format!("{count}: {message}")),
+        _ if !observed.database_ready() && ready < wanted => {
+            State::Moves("WaitsForDatabase", format!("{count}: they wait for the database"))
+        }
+        _ if stage == Stage::Runs && ready < wanted => State::Moves("Migrates", format!("{count}: the migration runs")),
+        _ if ready < wanted => State::Moves("PodsStart", count),
+        _ => State::Serves("Serves"),
+    };
+    (state, status)
+}
+
+fn suspended(tier: &str, ready: i32) -> State {
+    let message =
+        if ready == 0 { format!("{tier}: suspended") } else { format!("{tier}: {ready} Pods are about to stop") };
+    State::Moves(SUSPENDED, message)
+}
+
+/// What still changes although both tiers serve.
+fn rolling(observed: &Observed, changes: &[Change]) -> Option<String> {
+    if !changes.is_empty() {
+        return Some("changes were applied".to_owned());
+    }
+    if migration::stage(observed) == Stage::Runs {
+        return Some("web: the migration runs, the new version comes after it".to_owned());
+    }
+    let set = observed.stateful_set().filter(|set| {
+        let (spec, status) = (set.spec.clone().unwrap_or_default(), set.status.clone().unwrap_or_default());
+        let replicas = spec.replicas.unwrap_or_default();
+        status.observed_generation != set.metadata.generation
+            || status.replicas != replicas
+            || status.current_revision != status.update_revision
+    });
+    let deployment = observed.deployment().filter(|deployment| {
+        let (spec, status) =
+            (deployment.spec.clone().unwrap_or_default(), deployment.status.clone().unwrap_or_default());
+        let replicas = spec.replicas.unwrap_or_default();
+        status.observed_generation != deployment.metadata.generation
+            || status.replicas.unwrap_or_default() != replicas
+            || status.updated_replicas.unwrap_or_default() != replicas
+    });
+    match (set, deployment) {
+        (Some(set), _) => Some(format!("mysql: StatefulSet {} is rolling", set.name_any())),
+        (_, Some(deployment)) => Some(format!("web: Deployment {} is rolling", deployment.name_any())),
+        _ => None,
+    }
+}
+
+fn url(observed: &Observed) -> Option<String> {
+    let stack = &*observed.stack;
+    let web = &stack.spec.web;
+    if let Some(ingress) = &web.ingress {
+        let scheme = if ingress.tls_secret.is_some() { "https" } else { "http" };
+        return Some(format!("{scheme}://{}", ingress.host));
+    }
+    let name = Component::Web.of(stack);
+    let service = observed.live.services.iter().find(|service| service.name_any() == name)?;
+    match web.service.type_ {
+        ServiceType::ClusterIP => {
+            let namespace = stack.namespace().unwrap_or_default();
+            Some(at(&format!("{name}.{namespace}.svc"), web.service.port))
+        }
+        ServiceType::NodePort => {
+            let port = node_port(service)?;
+            // Any node answers: one that a Pod runs on is known without a look at the nodes.
+            let host = observed.pods_of(Component::Web).find_map(|pod| pod.status.as_ref()?.host_ip.clone())?;
+            Some(at(&host, port))
+        }
+        ServiceType::LoadBalancer => {
+            let balancer = service.status.as_ref()?.load_balancer.as_ref()?.ingress.as_ref()?.first()?;
+            Some(at(balancer.hostname.as_ref().or(balancer.ip.as_ref())?, web.service.port))
+        }
+    }
+}
+
+fn node_port(service: &Service) -> Option<i32> {
+    service.spec.as_ref()?.ports.as_ref()?.first()?.node_port
+}
+
+fn at(host: &str, port: i32) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
+}
+
+/// Events for what was changed, and for a readiness that came or went for another reason than before.
+pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut push = |type_, reason: &str, note: String, secondary| {
+        let (reason, action) = (reason.to_owned(), "Reconcile".to_owned());
+        events.push(Event { type_, reason, note: Some(note), action, secondary });
+    };
+    if observed.stack.status.is_none() {
+        // One for all that a new stack is made of.
+        let made: Vec<_> = changes.iter().map(|change| format!("{} {}", change.kind, change.name)).collect();
+        if !made.is_empty() {
+            push(EventType::Normal, "Created", made.join(", "), None);
+        }
+    } else {
+        for Change { action, kind, name } in changes {
+            // Events are told apart by what they are about, not by their words.
+            let about = ObjectReference { kind: Some(kind.clone()), name: Some(name.clone()), ..Default::default() };
+            push(EventType::Normal, action, format!("{kind} {name}"), Some(about));
+        }
+    }
+    let ready =
+        |status: &WebStackStatus| status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
+    let before = observed.stack.status.as_ref().and_then(ready);
+    if let Some(now) = ready(status).filter(|now| before.is_none_or(|before| before.reason != now.reason)) {
+        let blocked = status.conditions.iter().any(|condition| {
+            condition.type_ == "Progressing" && condition.status == "False" && condition.reason == now.reason
+        });
+        let type_ = if now.status == "False" && blocked { EventType::Warning } else { EventType::Normal };
+        push(type_, &now.reason, now.message, None);
+    }
+    events
+}

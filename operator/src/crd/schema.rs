@@ -1,0 +1,60 @@
+//! Schemas that say more than the Rust types do. Every text and list has a limit: the API server refuses rules whose
+//! cost it cannot bound.
+
+use k8s_openapi::api::core::v1::EnvVar;
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// The name of an object in the same namespace.
+pub(super) fn name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 253,
+        "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+    })
+}
+
+/// The same, or nothing.
+pub(super) fn optional_name(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = name(generator);
+    schema.insert("nullable".to_owned(), true.into());
+    schema
+}
+
+/// Variables of a container.
+pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
+    let mut variable = EnvVar::json_schema(generator);
+    if let Some(name) = variable.pointer_mut("/properties/name").and_then(|name| name.as_object_mut()) {
+        name.insert("maxLength".to_owned(), 256.into());
+        name.insert("minLength".to_owned(), 1.into());
+    }
+    json_schema!({
+        "type": "array",
+        "maxItems": 256,
+        "items": variable,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+    })
+}
+
+/// Server options: a map from an option to its value.
+pub(super) fn server_options(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 256,
+        "additionalProperties": {"type": "string", "maxLength": 1024},
+    })
+}
+
+/// Conditions, which other controllers may add to.
+pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let condition = generator.subschema_for::<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>();
+    json_schema!({
+        "type": "array",
+        "items": condition,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
+}
+
+use schemars::JsonSchema as _;

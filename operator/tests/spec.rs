@@ -1,0 +1,78 @@
+//! What the API server refuses: the schema's rules, evaluated without a cluster.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its tools do")]
+use rstest::rstest;
+use serde_json::{Value, json};
+use tandem_operator::crd::WebStack;
+
+/// A stack with this name and spec, with the defaults that the API server would fill in.
+fn stack(name: &str, spec: Value) -> WebStack {
+    let document = json!({
+        "apiVersion": "tandem.dev/v1alpha1", "kind": "WebStack", "metadata": {"name": name}, "spec": spec,
+    });
+    serde_json::from_value(document).unwrap()
+}
+
+fn refusals(stack: &WebStack, old: Option<&WebStack>) -> String {
+    let result = match old {
+        Some(old) => kube::core::cel::validate_cel_update(stack, old),
+        None => kube::core::cel::validate_cel(stack),
+    };
+    result.err().map(|errors| errors.to_string()).unwrap_or_default()
+}
+
+fn external() -> Value {
+    json!({"host": "db.example.com", "database": "shop", "user": "shop", "credentialsSecret": "shop"})
+}
+
+#[rstest]
+#[case("employees", json!({"mysql": {}}))]
+#[case("a", json!({"externalDatabase": external()}))]
+#[case("a-1", json!({"mysql": {"database": "my-shop_1", "user": "shop.app", "config": {"max_connections": "300"}}}))]
+#[case("a", json!({"mysql": {"initdb": {"claim": "dumps"}, "storage": {"size": "1.5Ti"}}}))]
+#[case("a", json!({"mysql": {}, "web": {"autoscaling": {"maxReplicas": 5}, "env": [{"name": "LOG_LEVEL", "value": "warn"}]}}))]
+#[case("a", json!({"mysql": {}, "web": {"ingress": {"host": "*.example.com"}, "service": {"type": "NodePort", "nodePort": 30080}}}))]
+fn what_is_right_is_taken(#[case] name: &str, #[case] spec: Value) {
+    assert_eq!(refusals(&stack(name, spec), None), "");
+}
+
+#[rstest]
+#[case("1a", json!({"mysql": {}}), "metadata.name may only have")]
+#[case("a.b", json!({"mysql": {}}), "metadata.name may only have")]
+#[case("a123456789012345678901234567890123456789012", json!({"mysql": {}}), "metadata.name may have at most 40")]
+#[case("a", json!({}), "exactly one of spec.mysql and spec.externalDatabase")]
+#[case("a", json!({"mysql": {}, "externalDatabase": external()}), "exactly one of spec.mysql and spec.externalDatabase")]
+#[case("a", json!({"mysql": {"instances": 2}}), "spec.mysql.instances must be 1")]
+#[case("a", json!({"mysql": {"database": "mysql"}}), "spec.mysql.database must not be one of MySQL's own")]
+#[case("a", json!({"mysql": {"database": "Performance_Schema"}}), "spec.mysql.database must not be")]
+#[case("a", json!({"mysql": {"database": "it's"}}), "spec.mysql.database may only have")]
+#[case("a", json!({"mysql": {"database": "a`b"}}), "spec.mysql.database may only have")]
+#[case("a", json!({"mysql": {"user": "root"}}), "spec.mysql.user must not be")]
+#[case("a", json!({"mysql": {"user": "a\"b"}}), "spec.mysql.user may only have")]
+#[case("a", json!({"mysql": {"config": {"max-connections": "3"}}}), "spec.mysql.config: options are written")]
+#[case("a", json!({"mysql": {"config": {"datadir": "/x"}}}), "spec.mysql.config must not set")]
+#[case("a", json!({"mysql": {"env": [{"name": "MYSQL_ROOT_PASSWORD", "value": "x"}]}}), "spec.mysql.env must not set")]
+#[case("a", json!({"mysql": {"storage": {"size": "ten"}}}), "spec.mysql.storage.size must be a quantity")]
+#[case("a", json!({"mysql": {"storage": {"size": "0"}}}), "spec.mysql.storage.size must be a quantity")]
+#[case("a", json!({"mysql": {"initdb": {}}}), "exactly one of configMap and claim")]
+#[case("a", json!({"mysql": {}, "web": {"env": [{"name": "DATABASE_HOST", "value": "x"}]}}), "spec.web.env must not set")]
+#[case("a", json!({"mysql": {}, "web": {"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}}), "minReplicas must not be larger")]
+#[case("a", json!({"mysql": {}, "web": {"service": {"nodePort": 30080}}}), "nodePort needs type")]
+#[case("a", json!({"mysql": {}, "web": {"ingress": {"host": "Shop.example.com"}}}), "spec.web.ingress.host must be")]
+#[case("a", json!({"externalDatabase": {"host": "a b", "database": "s", "user": "s", "credentialsSecret": "s"}}), "spec.externalDatabase.host must be")]
+#[case("a", json!({"externalDatabase": {"host": "a", "database": "s", "user": "s", "credentialsSecret": "s", "tls": {"caSecret": "ca"}}}), "caSecret needs mode")]
+fn what_is_wrong_is_refused_by_the_fields_name(#[case] name: &str, #[case] spec: Value, #[case] words: &str) {
+    let said = refusals(&stack(name, spec), None);
+    assert!(said.contains(words), "{said:?}");
+}
+
+#[rstest]
+#[case(json!({"mysql": {"database": "a"}}), json!({"mysql": {"database": "b"}}), "spec.mysql.database cannot be changed")]
+#[case(json!({"mysql": {"user": "a"}}), json!({"mysql": {"user": "b"}}), "spec.mysql.user cannot be changed")]
+#[case(json!({"mysql": {"storage": {"className": "a"}}}), json!({"mysql": {}}), "spec.mysql.storage.className cannot be changed")]
+#[case(json!({"mysql": {"storage": {"size": "2Gi"}}}), json!({"mysql": {"storage": {"size": "2047Mi"}}}), "cannot shrink")]
+#[case(json!({"mysql": {}}), json!({"externalDatabase": external()}), "cannot be exchanged")]
+fn what_cannot_be_changed_stays(#[case] before: Value, #[case] after: Value, #[case] words: &str) {
+    let said = refusals(&stack("a", after), Some(&stack("a", before)));
+    assert!(said.contains(words), "{said:?}");
+}
