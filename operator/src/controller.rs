@@ -42,8 +42,8 @@ pub mod validate;
 /// How long one reconcile may take. The client tries again for minutes where the API server is overloaded.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long events are gathered before they set off a reconcile.
-const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long events are gathered before they set off a reconcile: what one reconcile makes comes back as a dozen of them.
+const DEBOUNCE: Duration = Duration::from_millis(400);
 
 /// How many stacks are reconciled at once.
 const CONCURRENCY: u16 = 16;

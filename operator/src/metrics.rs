@@ -33,6 +33,7 @@ pub struct Metrics {
     stacks: Gauge<u64, AtomicU64>,
     conditions: Family<ConditionLabels, Gauge<u64, AtomicU64>>,
     leader: Gauge<u64, AtomicU64>,
+    memory: Gauge<u64, AtomicU64>,
     store: Mutex<Option<Store<WebStack>>>,
 }
 
@@ -40,7 +41,8 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("tandem_operator");
         let (durations, errors) = (Histogram::new(BUCKETS), Counter::default());
-        let (stacks, conditions, leader) = (Gauge::default(), Family::default(), Gauge::default());
+        let (stacks, conditions) = (Gauge::default(), Family::default());
+        let (leader, memory) = (Gauge::default(), Gauge::default());
         registry.register_with_unit(
             "reconcile_duration",
             "Reconciles and how long they took",
@@ -51,7 +53,13 @@ impl Default for Metrics {
         registry.register("stacks", "WebStacks that are watched", stacks.clone());
         registry.register("stack_conditions", "WebStacks by condition", conditions.clone());
         registry.register("leader", "1 while this process reconciles", leader.clone());
-        Self { registry, durations, errors, stacks, conditions, leader, store: Mutex::default() }
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Memory that this process holds",
+            Unit::Bytes,
+            memory.clone(),
+        );
+        Self { registry, durations, errors, stacks, conditions, leader, memory, store: Mutex::default() }
     }
 }
 
@@ -87,6 +95,7 @@ impl Metrics {
             };
             self.conditions.get_or_create(&labels).inc();
         }
+        self.memory.set(tandem_environment::limits::resident_memory().unwrap_or_default());
         let mut out = String::new();
         encode(&mut out, &self.registry)?;
         Ok(out)

@@ -46,7 +46,7 @@ fn scaling_and_new_versions_lose_no_request() {
         stack.settled();
     });
     assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
-    assert!(met.served_by.contains_key("changed") && met.served_by.len() > 5, "{:?}", met.served_by);
+    assert!(met.served_by.contains_key("changed"), "{:?}", met.served_by);
     let jobs = namespace.list("jobs", &stack.label());
     assert_eq!(jobs.len(), 1, "one migration, that of the version that serves");
     // What a HorizontalPodAutoscaler reads.

@@ -83,27 +83,9 @@ impl Metrics {
         self.open.set(u64::from(open));
         self.idle.set(idle);
         self.in_use.set(u64::from(open) - idle);
-        self.memory.set(resident_memory().unwrap_or_default());
+        self.memory.set(tandem_environment::limits::resident_memory().unwrap_or_default());
         let mut out = String::new();
         encode(&mut out, &self.registry)?;
         Ok(out)
-    }
-}
-
-/// Bytes of memory that this process holds, as the kernel counts them.
-fn resident_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_process_has_memory() {
-        assert!(resident_memory().unwrap() > 100_000);
     }
 }

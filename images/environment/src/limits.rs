@@ -70,9 +70,22 @@ impl Limits {
     }
 }
 
+/// Bytes of memory that this process holds, as the kernel counts them.
+pub fn resident_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_has_memory() {
+        assert!(resident_memory().unwrap() > 100_000);
+    }
     use rstest::rstest;
 
     fn limits(files: &[(&str, &str)]) -> (tempfile::TempDir, Limits) {
