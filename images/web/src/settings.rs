@@ -48,6 +48,8 @@ const CHECK: Variable<Vec<String>> = Variable::new(
     "A command that looks at the application's variables before anything is started. When it fails, its code is the \
      container's, and what it wrote says why. Default: `webapp check` for `webapp serve`, nothing for another command.",
 );
+/// The application's own variable, looked at for a port that nginx has already.
+const METRICS_LISTEN: Variable<String> = Variable::text("METRICS_LISTEN", "");
 const LISTEN: Variable<Listen> = Variable::new(
     "LISTEN",
     "unix:/PATH, or ADDRESS:PORT with an IP address or localhost",
@@ -224,6 +226,13 @@ impl Settings {
         if role == Role::App && listen.port() == Some(port) {
             return Err(Error::Conflict(format!(
                 "LISTEN and PORT are both port {port}: nginx listens on PORT, give the application another one"
+            )));
+        }
+        let metrics = METRICS_LISTEN.read(environment)?;
+        let metrics_port = metrics.as_deref().and_then(|address| address.rsplit_once(':')?.1.parse().ok());
+        if role == Role::App && metrics_port == Some(port) {
+            return Err(Error::Conflict(format!(
+                "METRICS_LISTEN and PORT are both port {port}: nginx listens on PORT, give the metrics another one"
             )));
         }
         let command = COMMAND.require(environment)?;
@@ -553,6 +562,9 @@ mod tests {
     fn nginx_and_the_application_cannot_share_a_port() {
         let error = read(&[("LISTEN", "127.0.0.1:8080")]).unwrap_err();
         assert!(error.starts_with("LISTEN and PORT are both port 8080"), "{error}");
+        let error = read(&[("METRICS_LISTEN", "127.0.0.1:8080")]).unwrap_err();
+        assert!(error.starts_with("METRICS_LISTEN and PORT are both port 8080"), "{error}");
+        assert!(read(&[("METRICS_LISTEN", "127.0.0.1:9000")]).is_ok());
         assert!(read(&[("LISTEN", "127.0.0.1:8080"), ("WEB_ROLE", "proxy")]).is_ok());
     }
 
