@@ -1,9 +1,12 @@
 //! What the operator reads from its environment.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 
 use tandem_environment::log::{LOG_FORMAT, LOG_LEVEL, LogFormat};
 use tandem_environment::{Described, Environment, Error, Variable};
+
+use crate::names::OPERATOR;
 
 const WATCH_NAMESPACE: Variable<String> = Variable::new(
     "WATCH_NAMESPACE",
@@ -21,9 +24,8 @@ const POD_NAME: Variable<String> = Variable::new(
     "POD_NAME",
     "1 to 253 characters",
     |value| (value.len() <= 253).then(|| value.to_owned()),
-    "Who the leader is, in the Lease, and who reports events.",
-)
-.default("tandem-operator");
+    "Who the leader is, in the Lease, and who reports events. Not set: a random name.",
+);
 const LEADER_ELECTION: Variable<bool> = Variable::switch(
     "LEADER_ELECTION",
     "Whether a Lease decides which replica reconciles. Without it there must be one replica.",
@@ -78,7 +80,7 @@ impl Config {
         Ok(Self {
             watch_namespace: WATCH_NAMESPACE.read(environment)?,
             pod_namespace: POD_NAMESPACE.read(environment)?,
-            pod_name: POD_NAME.require(environment)?,
+            pod_name: POD_NAME.read(environment)?.unwrap_or_else(random_name),
             leader_election: LEADER_ELECTION.require(environment)?,
             listen: LISTEN.require(environment)?,
             cluster_domain: CLUSTER_DOMAIN.require(environment)?,
@@ -86,6 +88,12 @@ impl Config {
             log_format: LOG_FORMAT.require(environment)?,
         })
     }
+}
+
+/// Two operators of one name would both take themselves for the leader.
+fn random_name() -> String {
+    let hash = BuildHasher::hash_one(&RandomState::new(), std::process::id());
+    format!("{OPERATOR}-{hash:016x}")
 }
 
 /// A DNS label, as namespaces are called.
@@ -104,6 +112,8 @@ mod tests {
     fn everything_has_a_default() {
         let config = Config::read(&Environment::default()).unwrap();
         assert_eq!((config.watch_namespace, config.listen.port(), config.leader_election), (None, 8080, true));
+        let another = Config::read(&Environment::default()).unwrap();
+        assert_ne!(config.pod_name, another.pod_name);
     }
 
     #[rstest]

@@ -39,16 +39,15 @@ impl Election {
         Ok(Self { leads, task })
     }
 
-    /// Waits until this process leads (`true`) or does not lead any more (`false`); an election that broke counts as lost.
-    pub async fn until(&mut self, leads: bool) {
-        if self.leads.wait_for(|now| *now == leads).await.is_err() && leads {
-            std::future::pending().await
-        }
+    /// Waits until this process leads; `false` when it cannot any more.
+    pub async fn won(&mut self) -> bool {
+        self.leads.wait_for(|leads| *leads).await.is_ok()
     }
 
-    /// The same for somebody else.
-    pub fn observer(&self) -> watch::Receiver<bool> {
-        self.leads.clone()
+    /// Resolves when this process does not lead any more; an election that broke counts as lost.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + Sync + use<> {
+        let mut leads = self.leads.clone();
+        async move { drop(leads.wait_for(|leads| !leads).await) }
     }
 
     /// Gives the Lease back, so that the next one need not wait for its end.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use futures_util::future::OptionFuture;
 use kube::{Client, CustomResourceExt};
 use tandem_environment::Environment;
 use tandem_operator::admin::Admin;
@@ -84,24 +85,18 @@ async fn operate(config: Config) -> anyhow::Result<()> {
     if let Some(election) = &mut election {
         tracing::info!(namespace, "waiting to become the leader");
         tokio::select! {
-            () = election.until(true) => tracing::info!("leading"),
+            won = election.won() => anyhow::ensure!(won, "the election has ended without a result"),
             _ = stop.changed() => {}
         }
     }
-    let mut lost = election.as_ref().map(Election::observer);
     if !*stop.borrow() {
+        tracing::info!("reconciling");
         let around = Surroundings { cluster_domain: config.cluster_domain };
         let context = Context::new(client, around, Some(config.pod_name), Arc::clone(&admin.metrics));
-        let mut stop = stop.clone();
+        let (mut stop, lost) = (stop.clone(), election.as_ref().map(Election::lost));
         let end = async move {
-            let lost = async {
-                match &mut lost {
-                    Some(leads) => drop(leads.wait_for(|leads| !leads).await),
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = lost => {}
+                Some(()) = OptionFuture::from(lost) => {}
                 _ = stop.changed() => {}
             }
         };

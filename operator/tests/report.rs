@@ -157,6 +157,7 @@ fn what_the_api_server_refuses_is_told_in_its_words() {
     let said = status(&observed, &validate(&observed), &[], Some(&error), at(NOW));
     assert_eq!(said.conditions[0].reason, "QuotaExceeded");
     assert!(said.conditions[0].message.starts_with("Deployment shop-web: "), "{}", said.conditions[0].message);
+    assert_eq!((said.conditions[1].status.as_str(), said.conditions[2].status.as_str()), ("True", "False"));
 }
 
 #[test]

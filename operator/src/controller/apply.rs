@@ -19,6 +19,7 @@ use crate::controller::build::Built;
 use crate::controller::objects::Objects;
 use crate::controller::observe::Observed;
 use crate::controller::references::hex;
+use crate::crd::WebStack;
 use crate::names::{self, APPLIED, Component, OPERATOR};
 use crate::quantity::quantity;
 
@@ -48,6 +49,19 @@ pub enum Error {
     /// No chance to be had from the system.
     #[error("no random password: {0}")]
     Random(getrandom::Error),
+}
+
+impl Error {
+    /// The tier whose object it is about: all of a tier's objects are called after it.
+    pub fn concerns(&self, stack: &WebStack) -> Component {
+        match self {
+            Self::Api { name, .. } | Self::Json { name, .. } => {
+                let database = stack.spec.mysql.is_some() && name.contains(&Component::Mysql.of(stack));
+                if database { Component::Mysql } else { Component::Web }
+            }
+            Self::Random(_) => Component::Mysql,
+        }
+    }
 }
 
 /// What was done, for people: `Created StatefulSet employees-mysql`.

@@ -44,9 +44,10 @@ pub fn status(
     now: Timestamp,
 ) -> WebStackStatus {
     let stack = &*observed.stack;
-    let refused = error.map(refused);
-    let (mysql, mysql_status) = mysql(observed, validated.mysql.as_ref(), refused.as_ref());
-    let (web, web_status) = web(observed, validated.web.as_ref(), refused.as_ref());
+    let refused = error.map(|error| (error.concerns(stack), refused(error)));
+    let refused = |tier| refused.as_ref().filter(|(concerned, _)| *concerned == tier).map(|(_, words)| words);
+    let (mysql, mysql_status) = mysql(observed, validated.mysql.as_ref(), refused(Component::Mysql));
+    let (web, web_status) = web(observed, validated.web.as_ref(), refused(Component::Web));
     let database_ready = mysql.condition("the database serves");
     let web_ready = web.condition("the web tier serves");
     let rolling = rolling(observed, changes);
