@@ -16,6 +16,7 @@ mod settings;
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
@@ -58,7 +59,7 @@ fn finish(outcome: Result<u8, impl Display>) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tandem-web: {error}");
+            say(error);
             ExitCode::FAILURE
         }
     }
@@ -68,6 +69,14 @@ fn finish(outcome: Result<u8, impl Display>) -> ExitCode {
 fn replace(arguments: &[OsString]) -> ExitCode {
     let Some((program, rest)) = arguments.split_first() else { return ExitCode::FAILURE };
     let error = Command::new(program).args(rest).exec();
-    eprintln!("tandem-web: cannot start {}: {error}", program.display());
+    say(format_args!("cannot start {}: {error}", program.display()));
     ExitCode::from(127)
+}
+
+/// One line on standard error, in one piece: nginx and the application write there too, and `eprintln!`'s several
+/// writes would let their lines into the middle of this one.
+pub(crate) fn say(line: impl Display) {
+    let line = format!("tandem-web: {line}\n");
+    // Where standard error is gone there is nobody left to tell.
+    let _ = io::stderr().write_all(line.as_bytes());
 }

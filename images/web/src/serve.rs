@@ -37,6 +37,7 @@ use crate::link::{self, Launch, Program};
 use crate::logs::Log;
 use crate::render::{self, Machine};
 use crate::run;
+use crate::say;
 use crate::settings::{Application, Listen, RUN, Role, Settings};
 
 const EXECUTABLE: &str = "/usr/local/bin/tandem-web";
@@ -162,7 +163,7 @@ pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
     let programs = Programs::default();
     hear_runners(folder, launches, &settings, &programs, sender)?;
 
-    say(&announcement(&settings, &machine));
+    say(announcement(&settings, &machine));
     let supervisord = start_supervisord(folder, &stderr)?;
     wake(folder.join(DOORBELL));
     let code = watch(&events, supervisord, &settings, &programs);
@@ -396,12 +397,12 @@ fn watch(events: &Receiver<Event>, supervisord: Pid, settings: &Settings, progra
                 }
             }
             Some(Event::Ended(program, code)) => {
-                say(&format!("{} ended by itself with code {code}: stopping the container", program.name()));
+                say(format_args!("{} ended by itself with code {code}: stopping the container", program.name()));
                 break failure(code);
             }
             Some(Event::Child) => {
                 if let Some(code) = reap(supervisord) {
-                    say(&format!("supervisord ended by itself with code {code}: stopping the container"));
+                    say(format_args!("supervisord ended by itself with code {code}: stopping the container"));
                     // Nobody is left who could stop the programs in order; the kernel kills them after this process.
                     return failure(code);
                 }
@@ -472,10 +473,6 @@ fn announcement(settings: &Settings, machine: &Machine) -> String {
         Role::Proxy => format!("the web containers at {}", settings.upstream),
     };
     format!("nginx on port {} ({addresses}, workers: {}) before {behind}", settings.port, settings.limits.workers)
-}
-
-fn say(line: &str) {
-    eprintln!("tandem-web: {line}");
 }
 
 #[cfg(test)]
