@@ -2,29 +2,24 @@
 //! the cluster; what lies between is pure.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, future};
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::config::Config;
+use crate::controller::apply::words;
 use crate::controller::build::Surroundings;
+use crate::controller::cache::{Cache, Child};
 use crate::controller::references::Kind;
 use crate::crd::{WebStack, WebStackStatus};
 use crate::metrics::Metrics;
@@ -33,6 +28,7 @@ use crate::names::{Component, OPERATOR};
 pub mod apply;
 pub mod backoff;
 pub mod build;
+pub mod cache;
 pub mod objects;
 pub mod observe;
 pub mod references;
@@ -55,23 +51,27 @@ const LATE: Duration = Duration::from_secs(300);
 /// Why a reconcile was not brought to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// What the watches have told cannot be read.
+    #[error("the cache: {0}")]
+    Cache(#[from] serde_json::Error),
     /// The cluster could not be read.
-    #[error("observing: {0}")]
+    #[error("observing: {}", words(.0))]
     Observe(#[source] kube::Error),
     /// Not everything could be applied.
     #[error("applying: {0}")]
     Apply(#[from] apply::Error),
     /// The status could not be written.
-    #[error("reporting: {0}")]
+    #[error("reporting: {}", words(.0))]
     Report(#[source] kube::Error),
     /// It took too long.
     #[error("not done within {} s", LIMIT.as_secs())]
     Late,
 }
 
-/// What all reconciles share. Nothing of it is about the stacks' state.
+/// What all reconciles share. Nothing of it is about the stacks' state but what the watches have told.
 pub struct Context {
     client: Client,
+    cache: Arc<Cache>,
     around: Surroundings,
     recorder: Recorder,
     metrics: Arc<Metrics>,
@@ -80,9 +80,16 @@ pub struct Context {
 
 impl Context {
     /// For one run of the controller; `instance` is this operator's Pod.
-    pub fn new(client: Client, around: Surroundings, instance: Option<String>, metrics: Arc<Metrics>) -> Self {
-        let recorder = Recorder::new(client.clone(), Reporter { controller: OPERATOR.to_owned(), instance });
-        Self { client, around, recorder, metrics, failures: Mutex::default() }
+    pub fn new(
+        client: Client,
+        cache: Arc<Cache>,
+        around: Surroundings,
+        instance: String,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let reporter = Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, cache, around, recorder, metrics, failures: Mutex::default() }
     }
 
     fn succeeded(&self, stack: &WebStack) {
@@ -116,16 +123,23 @@ pub async fn reconcile(stack: Arc<WebStack>, context: Arc<Context>) -> Result<Ac
 }
 
 async fn steps(stack: Arc<WebStack>, context: &Context) -> Result<Action, Error> {
-    let observed = observe::observe(&context.client, stack).await.map_err(Error::Observe)?;
+    context.cache.ready().await;
+    let (live, pods) = (context.cache.objects(&stack)?, context.cache.pods(&stack)?);
+    let observed = observe::observe(&context.client, stack, live, pods).await;
+    let mut observed = observed.map_err(Error::Observe)?;
+    let generated = apply::generate(&context.client, &mut observed).await;
     let validated = validate::validate(&observed);
     let built = build::build(&observed, &validated, &context.around);
-    let (changes, outcome) = apply::apply(&context.client, &observed, built).await;
+    let (changes, outcome) = apply::apply(&context.client, &observed, built, generated).await;
+    if outcome.as_ref().is_err_and(apply::Error::namespace_ends) {
+        return Ok(Action::await_change());
+    }
     let now = k8s_openapi::jiff::Timestamp::now();
     let status = report::status(&observed, &validated, &changes, outcome.as_ref().err(), now);
     for event in report::events(&observed, &status, &changes) {
         // An event that gets lost is told by the status as well.
         if let Err(error) = context.recorder.publish(&event, &observed.stack.object_ref(&())).await {
-            tracing::warn!(%error, reason = event.reason, "an event was not published");
+            tracing::warn!(error = words(&error), reason = event.reason, "an event was not published");
         }
     }
     write_status(&context.client, &observed.stack, status).await.map_err(Error::Report)?;
@@ -160,65 +174,42 @@ fn after_error(stack: Arc<WebStack>, error: &Error, context: Arc<Context>) -> Ac
     Action::requeue(pause)
 }
 
-/// Reconciles the stacks of `namespace` (of all, where there is none) until `stop`; what has begun by then is ended.
+/// Reconciles the stacks of the namespace that is watched (of all, where there is none) until `stop`; what has begun by
+/// then is ended.
 pub async fn run(
-    namespace: Option<&str>,
-    context: Arc<Context>,
+    client: Client,
+    config: &Config,
+    metrics: Arc<Metrics>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let client = context.client.clone();
-    let controller = Controller::new(api::<WebStack>(&client, namespace), watcher::Config::default().any_semantic())
-        .with_config(Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+    let namespace = config.watch_namespace.as_deref();
+    let every = watcher::Config::default().any_semantic();
+    let controller = Controller::new(cache::api::<WebStack>(&client, namespace), every)
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop);
     let stacks = controller.store();
-    context.metrics.watch(stacks.clone());
-    let controller = children(controller, &client, namespace);
+    metrics.watch(stacks.clone());
+    let (cache, changes) = cache::watch(&client, namespace);
+    let controller = controller.reconcile_on(changes);
     let controller = referenced::<Secret>(controller, &client, namespace, Kind::Secret, stacks.clone());
-    referenced::<ConfigMap>(controller, &client, namespace, Kind::ConfigMap, stacks)
+    let controller = referenced::<ConfigMap>(controller, &client, namespace, Kind::ConfigMap, stacks);
+    let around = Surroundings { cluster_domain: config.cluster_domain.clone() };
+    let context = Arc::new(Context::new(client, cache, around, config.pod_name.clone(), metrics));
+    controller
         .run(reconcile, after_error, context)
         .for_each(|done| {
             match done {
                 Ok((stack, _)) => tracing::debug!(namespace = stack.namespace, name = stack.name, "reconciled"),
-                // Told already, with the stack's name.
-                Err(kube::runtime::controller::Error::ReconcilerFailed(..)) => {}
-                Err(error) => tracing::warn!(%error, "a watch was interrupted, or a stack went away"),
+                // Told already, with the stack's name; and stacks that were deleted in the meantime.
+                Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, "a watch was interrupted"),
             }
             future::ready(())
         })
         .await;
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// Every change of an object that carries our labels sets off a reconcile of the stack that it belongs to.
-fn children(stacks: Controller<WebStack>, client: &Client, namespace: Option<&str>) -> Controller<WebStack> {
-    let stacks = labelled::<ServiceAccount>(stacks, client, namespace);
-    let stacks = labelled::<Service>(stacks, client, namespace);
-    let stacks = labelled::<NetworkPolicy>(stacks, client, namespace);
-    let stacks = labelled::<PodDisruptionBudget>(stacks, client, namespace);
-    let stacks = labelled::<PersistentVolumeClaim>(stacks, client, namespace);
-    let stacks = labelled::<StatefulSet>(stacks, client, namespace);
-    let stacks = labelled::<Job>(stacks, client, namespace);
-    let stacks = labelled::<Deployment>(stacks, client, namespace);
-    let stacks = labelled::<HorizontalPodAutoscaler>(stacks, client, namespace);
-    let stacks = labelled::<Ingress>(stacks, client, namespace);
-    labelled::<Pod>(stacks, client, namespace)
-}
-
-fn labelled<K: Child>(stacks: Controller<WebStack>, client: &Client, namespace: Option<&str>) -> Controller<WebStack> {
-    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={OPERATOR}"));
-    stacks.watches(metadata::<K>(client, namespace), ours.any_semantic(), |object| owner(&object))
-}
-
-/// Every change of a Secret or ConfigMap that is ours, or that a stack's Pods read, sets off a reconcile of that stack.
+/// Every change of a Secret or ConfigMap that a stack's Pods read sets off a reconcile of that stack.
 fn referenced<K: Child>(
     controller: Controller<WebStack>,
     client: &Client,
@@ -227,7 +218,9 @@ fn referenced<K: Child>(
     stacks: Store<WebStack>,
 ) -> Controller<WebStack> {
     let every = watcher::Config::default().any_semantic();
-    controller.watches(metadata::<K>(client, namespace), every, move |object| {
+    // By their metadata alone: contents are read when they are needed.
+    let objects: Api<PartialObjectMeta<K>> = cache::api(client, namespace);
+    controller.watches(objects, every, move |object| {
         let (namespace, name) = (object.namespace(), object.name_any());
         let reads = |stack: &WebStack| {
             let of = |component| references::of(stack, component);
@@ -235,30 +228,6 @@ fn referenced<K: Child>(
             all.into_iter().any(|reference| reference.kind == kind && reference.name == name)
         };
         let readers = stacks.state().into_iter().filter(|stack| stack.namespace() == namespace && reads(stack));
-        let ours = object.labels().get("app.kubernetes.io/managed-by").is_some_and(|by| by == OPERATOR);
-        let owner = owner(&object).filter(|_| ours);
-        readers.map(|stack| ObjectRef::from_obj(&*stack)).chain(owner).collect::<Vec<_>>()
+        readers.map(|stack| ObjectRef::from_obj(&*stack)).collect::<Vec<_>>()
     })
-}
-
-/// The stack whose labels an object carries.
-fn owner(object: &impl ResourceExt) -> Option<ObjectRef<WebStack>> {
-    let name = object.labels().get("app.kubernetes.io/instance")?;
-    Some(ObjectRef::new(name).within(&object.namespace()?))
-}
-
-/// A kind that stacks are made of.
-trait Child:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
-{
-}
-
-impl<K> Child for K where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static
-{
-}
-
-/// Objects by their metadata alone: contents are read when they are needed.
-fn metadata<K: Child>(client: &Client, namespace: Option<&str>) -> Api<PartialObjectMeta<K>> {
-    api(client, namespace)
 }

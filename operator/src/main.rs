@@ -11,8 +11,7 @@ use kube::{Client, CustomResourceExt};
 use tandem_environment::Environment;
 use tandem_operator::admin::Admin;
 use tandem_operator::config::Config;
-use tandem_operator::controller::build::Surroundings;
-use tandem_operator::controller::{self, Context};
+use tandem_operator::controller;
 use tandem_operator::crd::WebStack;
 use tandem_operator::leader::Election;
 use tandem_operator::reference;
@@ -77,7 +76,7 @@ async fn operate(config: Config) -> anyhow::Result<()> {
     admin.ready.store(true, Ordering::Relaxed);
     tracing::info!(kubernetes = version.git_version, namespace = config.watch_namespace, "started");
 
-    let namespace = config.pod_namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let namespace = config.pod_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let mut election = match config.leader_election {
         true => Some(Election::stand(client.clone(), &namespace, &config.pod_name).await.context("the Lease")?),
         false => None,
@@ -91,8 +90,6 @@ async fn operate(config: Config) -> anyhow::Result<()> {
     }
     if !*stop.borrow() {
         tracing::info!("reconciling");
-        let around = Surroundings { cluster_domain: config.cluster_domain };
-        let context = Context::new(client, around, Some(config.pod_name), Arc::clone(&admin.metrics));
         let (mut stop, lost) = (stop.clone(), election.as_ref().map(Election::lost));
         let end = async move {
             tokio::select! {
@@ -100,7 +97,7 @@ async fn operate(config: Config) -> anyhow::Result<()> {
                 _ = stop.changed() => {}
             }
         };
-        controller::run(config.watch_namespace.as_deref(), Arc::new(context), end).await;
+        controller::run(client, &config, Arc::clone(&admin.metrics), end).await;
     }
     if let Some(election) = election {
         election.resign().await;

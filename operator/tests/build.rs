@@ -11,6 +11,7 @@ use kube::{Resource, ResourceExt};
 use rstest::rstest;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tandem_operator::controller::build::generated_secret;
 use tandem_operator::controller::objects::Objects;
 use tandem_operator::controller::observe::Observed;
 use tandem_operator::crd::WebStack;
@@ -103,10 +104,10 @@ fn image(deployment: &Deployment) -> &str {
 }
 
 #[test]
-fn without_its_secret_a_stack_gets_the_secret_first_and_nothing_that_reads_it() {
+fn without_its_secret_a_stack_gets_nothing_that_reads_it() {
     let observed = observed(stack(json!({"mysql": {}})), &[]);
+    assert_eq!(generated_secret(&observed.stack).unwrap().name_any(), "shop-mysql");
     let built = built(&observed);
-    assert_eq!(built.generate.unwrap().name_any(), "shop-mysql");
     assert_eq!(
         (built.objects.stateful_sets.len(), built.objects.deployments.len(), built.objects.jobs.len()),
         (0, 0, 0)
@@ -117,8 +118,9 @@ fn without_its_secret_a_stack_gets_the_secret_first_and_nothing_that_reads_it() 
 #[test]
 fn a_secret_of_the_user_is_never_made() {
     let observed = observed(stack(json!({"mysql": {"credentialsSecret": "mine"}})), &[]);
+    assert!(generated_secret(&observed.stack).is_none());
     let built = built(&observed);
-    assert!(built.generate.is_none() && built.objects.secrets.is_empty());
+    assert!(built.objects.secrets.is_empty());
     assert!(built.objects.stateful_sets.is_empty(), "it would wait for a Secret that is not there");
 }
 

@@ -4,6 +4,7 @@
 //! else changed what we asked for (the object no longer holds it all). Both are needed: the first sees fields that we
 //! no longer set, the second changes by hand.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
@@ -15,10 +16,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::controller::build::Built;
+use crate::controller::build::{Built, generated_secret};
 use crate::controller::objects::Objects;
 use crate::controller::observe::Observed;
-use crate::controller::references::hex;
+use crate::controller::references::{self, Content, hex};
 use crate::crd::WebStack;
 use crate::names::{self, APPLIED, Component, OPERATOR};
 use crate::quantity::quantity;
@@ -27,7 +28,7 @@ use crate::quantity::quantity;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refuses or does not answer.
-    #[error("{kind} {name}: {source}")]
+    #[error("{kind} {name}: {}", words(source))]
     Api {
         /// The object's kind.
         kind: String,
@@ -52,6 +53,22 @@ pub enum Error {
 }
 
 impl Error {
+    fn api<K: Kind>(name: &str, source: kube::Error) -> Self {
+        Self::Api { kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
+    }
+
+    fn json<K: Kind>(name: &str, source: serde_json::Error) -> Self {
+        Self::Json { kind: K::kind(&()).into_owned(), name: name.to_owned(), source }
+    }
+
+    /// Whether the namespace is being deleted: nothing can be made there any more, and nothing has to be.
+    pub fn namespace_ends(&self) -> bool {
+        let Self::Api { source, .. } = self else { return false };
+        let kube::Error::Api(status) = &**source else { return false };
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// The tier whose object it is about: all of a tier's objects are called after it.
     pub fn concerns(&self, stack: &WebStack) -> Component {
         match self {
@@ -61,6 +78,14 @@ impl Error {
             }
             Self::Random(_) => Component::Mysql,
         }
+    }
+}
+
+/// What the API server says, without all that kube adds to it.
+pub(super) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -75,15 +100,59 @@ pub struct Change {
     pub name: String,
 }
 
-/// Does all of it, and says what it changed. An object that is refused does not keep the others from being applied: the
-/// first error counts.
-pub async fn apply(client: &Client, observed: &Observed, built: Built) -> (Vec<Change>, Result<(), Error>) {
-    let namespace = observed.stack.namespace().unwrap_or_default();
-    let mut work = Work { client, namespace: &namespace, observed, changes: Vec::new(), error: None };
-    let Built { objects, keep, generate, stuck_pods } = built;
-    if let Some(secret) = generate {
-        work.generate(secret).await;
+impl Change {
+    fn new<K: Kind>(action: &'static str, name: &str) -> Self {
+        Self { action, kind: K::kind(&()).into_owned(), name: name.to_owned() }
     }
+}
+
+/// Creates the Secret with new passwords where it is missing, and adds it to what was observed: everything else is built
+/// from it. One that is there keeps what it holds.
+///
+/// # Errors
+/// It cannot be created.
+pub async fn generate(client: &Client, observed: &mut Observed) -> Result<Option<Change>, Error> {
+    let Some(mut secret) = generated_secret(&observed.stack) else { return Ok(None) };
+    let name = secret.name_any();
+    if observed.exists(&name) {
+        return Ok(None);
+    }
+    let mut passwords = BTreeMap::new();
+    for key in [names::ROOT_PASSWORD, names::PASSWORD] {
+        passwords.insert(key.to_owned(), password().map_err(Error::Random)?);
+    }
+    // As applying would leave it: there is nothing left to apply.
+    let wanted = json(&secret).map_err(|source| Error::json::<Secret>(&name, source))?;
+    secret.annotations_mut().insert(APPLIED.to_owned(), checksum(&wanted));
+    secret.string_data = Some(passwords);
+    let api: Api<Secret> = Api::namespaced(client.clone(), &observed.stack.namespace().unwrap_or_default());
+    // Another field manager than that of what is applied: applying never takes the passwords away.
+    let how = PostParams { field_manager: Some(format!("{OPERATOR}-passwords")), dry_run: false };
+    match api.create(&how, &secret).await {
+        Ok(made) => {
+            observed.contents.insert((references::Kind::Secret, name.clone()), Some(Content::of_secret(&made)));
+            observed.live.secrets.push(made);
+            Ok(Some(Change::new::<Secret>("Created", &name)))
+        }
+        Err(error) => Err(Error::api::<Secret>(&name, error)),
+    }
+}
+
+/// Does all of it, and says what it changed, beginning with what was `generated`. An object that is refused does not keep the others from being applied: the
+/// first error counts.
+pub async fn apply(
+    client: &Client,
+    observed: &Observed,
+    built: Built,
+    generated: Result<Option<Change>, Error>,
+) -> (Vec<Change>, Result<(), Error>) {
+    let namespace = observed.stack.namespace().unwrap_or_default();
+    let (generated, error) = match generated {
+        Ok(change) => (change, None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut work = Work { client, namespace: &namespace, observed, changes: generated.into_iter().collect(), error };
+    let Built { objects, keep, stuck_pods } = built;
     let Objects {
         service_accounts,
         config_maps,
@@ -147,23 +216,30 @@ impl<K> Kind for K where
 }
 
 impl Work<'_> {
+    fn namespace_ends(&self) -> bool {
+        self.error.as_ref().is_some_and(Error::namespace_ends)
+    }
+
     fn api<K: Kind>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), self.namespace)
     }
 
     fn done<K: Kind>(&mut self, action: &'static str, name: &str) {
-        self.changes.push(Change { action, kind: K::kind(&()).into_owned(), name: name.to_owned() });
+        self.changes.push(Change::new::<K>(action, name));
     }
 
     fn failed<K: Kind>(&mut self, name: &str, source: kube::Error) {
-        let kind = K::kind(&()).into_owned();
-        tracing::warn!(kind, name, error = %source, "not applied");
-        self.error.get_or_insert(Error::Api { kind, name: name.to_owned(), source: Box::new(source) });
+        let error = Error::api::<K>(name, source);
+        tracing::warn!(%error, "not applied");
+        self.error.get_or_insert(error);
     }
 
     /// Applies what differs, and deletes what is there beyond it.
     async fn sync<K: Kind>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
         for object in &desired {
+            if self.namespace_ends() {
+                return;
+            }
             if let Err(error) = self.apply_one(object, live).await {
                 self.error.get_or_insert(error);
             }
@@ -174,6 +250,9 @@ impl Work<'_> {
     /// Creates what is not there and changes nothing: for Jobs, which cannot be changed.
     async fn create<K: Kind>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
         for object in desired.iter().filter(|object| find(live, &object.name_any()).is_none()) {
+            if self.namespace_ends() {
+                return;
+            }
             let name = object.name_any();
             match self
                 .api::<K>()
@@ -211,11 +290,7 @@ impl Work<'_> {
 
     async fn apply_one<K: Kind>(&mut self, object: &K, live: &[K]) -> Result<(), Error> {
         let name = object.name_any();
-        let wanted = document(object).map_err(|source| Error::Json {
-            kind: K::kind(&()).into_owned(),
-            name: name.clone(),
-            source,
-        })?;
+        let wanted = document(object).map_err(|source| Error::json::<K>(&name, source))?;
         let there = find(live, &name);
         if let Some(there) = there {
             let holds = serde_json::to_value(there).is_ok_and(|there| holds(&there, &wanted));
@@ -231,29 +306,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    /// Creates the Secret with new passwords. One that is there keeps what it holds.
-    async fn generate(&mut self, mut secret: Secret) {
-        let mut passwords = std::collections::BTreeMap::new();
-        for key in [names::ROOT_PASSWORD, names::PASSWORD] {
-            match password() {
-                Ok(password) => passwords.insert(key.to_owned(), password),
-                Err(error) => {
-                    self.error.get_or_insert(Error::Random(error));
-                    return;
-                }
-            };
-        }
-        secret.string_data = Some(passwords);
-        let name = secret.name_any();
-        // Another field manager than that of what is applied: applying never takes the passwords away.
-        let how = PostParams { field_manager: Some(format!("{OPERATOR}-passwords")), dry_run: false };
-        match self.api::<Secret>().create(&how, &secret).await {
-            Ok(_) => self.done::<Secret>("Created", &name),
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => self.failed::<Secret>(&name, error),
-        }
-    }
 }
 
 fn find<'a, K: Kind>(objects: &'a [K], name: &str) -> Option<&'a K> {
@@ -262,12 +314,20 @@ fn find<'a, K: Kind>(objects: &'a [K], name: &str) -> Option<&'a K> {
 
 /// The object as JSON, with its own checksum in it.
 fn document<K: Kind>(object: &K) -> serde_json::Result<Value> {
+    let mut value = json(object)?;
+    value["metadata"]["annotations"][APPLIED] = checksum(&value).into();
+    Ok(value)
+}
+
+fn json<K: Kind>(object: &K) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(object)?;
     value["apiVersion"] = K::api_version(&()).into();
     value["kind"] = K::kind(&()).into();
-    let checksum = hex(&Sha256::digest(value.to_string()));
-    value["metadata"]["annotations"][APPLIED] = checksum.into();
     Ok(value)
+}
+
+fn checksum(wanted: &Value) -> String {
+    hex(&Sha256::digest(wanted.to_string()))
 }
 
 /// Whether `there` has everything that `wanted` has. The API server adds to objects and writes quantities in its own way.

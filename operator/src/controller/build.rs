@@ -32,8 +32,6 @@ pub struct Built {
     pub objects: Objects,
     /// Kinds of a tier with a problem: left as they are, neither applied nor deleted.
     pub keep: Vec<Component>,
-    /// The Secret to create with new passwords.
-    pub generate: Option<Secret>,
     /// Pods to delete: their replacement waits for them, and they will never be ready.
     pub stuck_pods: Vec<String>,
 }
@@ -42,30 +40,23 @@ pub struct Built {
 pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) -> Built {
     let stack = &*observed.stack;
     let mut built = Built::default();
+    let has_passwords = stack.spec.mysql.is_none() || observed.exists(&names::credentials(stack));
     if let Some(spec) = &stack.spec.mysql {
         mysql::build(observed, spec, &mut built.objects);
-        if spec.credentials_secret.is_none() {
-            if observed.exists(&names::credentials(stack)) {
-                built.objects.secrets.push(kept_secret(stack));
-            } else {
-                built.generate = Some(kept_secret(stack));
-            }
+        if let Some(secret) = generated_secret(stack).filter(|_| has_passwords) {
+            built.objects.secrets.push(secret);
         }
     }
     web::build(observed, around, &mut built.objects);
     policy::build(stack, &mut built.objects);
     built.stuck_pods = mysql::stuck_pods(observed);
-    if validated.mysql.is_some() {
+    // Nothing that reads the passwords before they are there: their checksum is part of it.
+    if validated.mysql.is_some() || !has_passwords {
         built.objects.stateful_sets.clear();
         built.keep.push(Component::Mysql);
         built.stuck_pods.clear();
     }
-    if built.generate.is_some() {
-        // Nothing that reads the passwords before they are there: their checksum is part of it.
-        built.objects.stateful_sets.clear();
-        built.keep.push(Component::Mysql);
-    }
-    if validated.web.is_some() || built.generate.is_some() {
+    if validated.web.is_some() || !has_passwords {
         built.objects.deployments.clear();
         built.objects.jobs.clear();
         built.keep.push(Component::Web);
@@ -74,16 +65,15 @@ pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) 
     built
 }
 
-/// The generated Secret's metadata.
-fn kept_secret(stack: &WebStack) -> Secret {
-    Secret {
-        metadata: ObjectMeta {
-            name: Some(names::credentials(stack)),
-            owner_references: data_owner(stack),
-            ..metadata(stack, Component::Mysql)
-        },
-        ..Secret::default()
-    }
+/// The Secret that the operator makes and keeps, without the passwords; `None` where the user has one, or no database.
+pub fn generated_secret(stack: &WebStack) -> Option<Secret> {
+    let mysql = stack.spec.mysql.as_ref()?;
+    let metadata = ObjectMeta {
+        name: Some(names::credentials(stack)),
+        owner_references: data_owner(stack),
+        ..metadata(stack, Component::Mysql)
+    };
+    mysql.credentials_secret.is_none().then(|| Secret { metadata, ..Secret::default() })
 }
 
 /// The metadata of an object that goes when its stack goes.

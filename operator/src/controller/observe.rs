@@ -1,22 +1,21 @@
-//! What the cluster holds of a stack, gathered anew for every reconcile: nothing is remembered between two of them.
+//! What the cluster holds of a stack, gathered anew for every reconcile: objects from the watches' cache, what Pods read
+//! from the API server. No reconcile remembers anything of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures_util::future::{try_join, try_join_all};
-use k8s_openapi::NamespaceResourceScope;
+use futures_util::future::try_join_all;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod, Secret};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, ResourceExt};
 
 use crate::controller::objects::Objects;
 use crate::controller::references::{self, Content, Contents, Kind};
 use crate::crd::WebStack;
-use crate::names::{self, Component};
+use crate::names::Component;
 
 /// How long a Pod may take from its creation to its first container before events are looked at.
 const USUAL: SignedDuration = SignedDuration::from_secs(4);
@@ -127,63 +126,20 @@ fn container_waits_for(status: &ContainerStatus) -> Option<(String, String)> {
     Some((CRASHED.to_owned(), line.unwrap_or_else(|| format!("exit code {}", ended.exit_code))))
 }
 
-/// Reads the cluster.
+/// Adds to what the cache has of a stack what its Pods read, and why Pods are missing.
 ///
 /// # Errors
-/// It cannot be read.
-pub async fn observe(client: &Client, stack: Arc<WebStack>) -> Result<Observed, kube::Error> {
+/// The cluster cannot be read.
+pub async fn observe(
+    client: &Client,
+    stack: Arc<WebStack>,
+    live: Objects,
+    pods: Vec<Pod>,
+) -> Result<Observed, kube::Error> {
     let namespace = stack.namespace().unwrap_or_default();
-    let (live, (pods, contents)) = try_join(
-        objects(client, &namespace, &stack),
-        try_join(list::<Pod>(client, &namespace, &stack), contents(client, &namespace, &stack)),
-    )
-    .await?;
+    let contents = contents(client, &namespace, &stack).await?;
     let refusals = refusals(client, &namespace, &live, &pods).await?;
     Ok(Observed { stack, live, pods, contents, refusals })
-}
-
-async fn list<K>(client: &Client, namespace: &str, stack: &WebStack) -> Result<Vec<K>, kube::Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let selector = names::selector(&names::labels(stack));
-    Ok(api.list(&ListParams::default().labels(&selector)).await?.items)
-}
-
-async fn objects(client: &Client, namespace: &str, stack: &WebStack) -> Result<Objects, kube::Error> {
-    let (service_accounts, config_maps, secrets, services) = tokio::try_join!(
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-    )?;
-    let (network_policies, disruption_budgets, claims, stateful_sets) = tokio::try_join!(
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-    )?;
-    let (jobs, deployments, autoscalers, ingresses) = tokio::try_join!(
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-        list(client, namespace, stack),
-    )?;
-    Ok(Objects {
-        service_accounts,
-        config_maps,
-        secrets,
-        services,
-        network_policies,
-        disruption_budgets,
-        claims,
-        stateful_sets,
-        jobs,
-        deployments,
-        autoscalers,
-        ingresses,
-    })
 }
 
 async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> Result<Contents, kube::Error> {
@@ -200,10 +156,7 @@ async fn content(client: &Client, namespace: &str, kind: Kind, name: &str) -> Re
     Ok(match kind {
         Kind::Secret => {
             let secret = Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await?;
-            secret.map(|secret| {
-                let data = secret.data.unwrap_or_default();
-                Content::of(data.iter().map(|(key, value)| (key, value.0.as_slice())))
-            })
+            secret.as_ref().map(Content::of_secret)
         }
         Kind::ConfigMap => {
             let map = Api::<ConfigMap>::namespaced(client.clone(), namespace).get_opt(name).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, Secret};
 use sha2::{Digest, Sha256};
 
 use crate::crd::WebStack;
@@ -50,6 +50,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// Of a Secret as the cluster has it.
+    pub fn of_secret(secret: &Secret) -> Self {
+        Self::of(secret.data.iter().flatten().map(|(key, value)| (key, value.0.as_slice())))
+    }
+
     /// Of keys and values, in the keys' order.
     pub fn of<'a>(data: impl IntoIterator<Item = (&'a String, &'a [u8])>) -> Self {
         let (mut keys, mut digest) = (BTreeSet::new(), Sha256::new());

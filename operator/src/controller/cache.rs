@@ -1,0 +1,337 @@
+//! What the watches have told of the objects that stacks are made of, so that a reconcile asks the API server for next
+//! to nothing (docs/decisions/0014-watches-fill-a-cache.md).
+//!
+//! A cache is behind the cluster by a moment. What is done upon old news does no harm: to apply again changes nothing,
+//! to create again is refused, to delete again finds nothing. The newer news then sets off the next reconcile.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::stream::{self, BoxStream, SelectAll};
+use futures_util::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use crate::controller::objects::Objects;
+use crate::crd::WebStack;
+use crate::names::OPERATOR;
+
+/// A kind that stacks are made of.
+pub trait Child:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + k8s_openapi::Resource
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + 'static
+{
+}
+
+impl<K> Child for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + k8s_openapi::Resource
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + 'static
+{
+}
+
+/// How many kinds are watched.
+const KINDS: usize = 13;
+
+/// Objects as JSON by their names, by the stack that they belong to. As typed objects they would take six times the
+/// memory, and an operator looks at few of them at any time.
+type Shelf = HashMap<ObjectRef<WebStack>, BTreeMap<String, Box<[u8]>>>;
+
+#[derive(Default)]
+struct Shelves {
+    /// By kind; a kind is there once all of its objects have been told.
+    complete: HashMap<&'static str, Shelf>,
+    /// What is being told anew, from the begin of a watch.
+    incoming: HashMap<&'static str, Shelf>,
+}
+
+/// The objects of all stacks.
+pub struct Cache {
+    shelves: Mutex<Shelves>,
+    /// How many kinds are complete.
+    complete: watch::Sender<usize>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { shelves: Mutex::default(), complete: watch::Sender::new(0) }
+    }
+}
+
+impl Cache {
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every kind has been told once.
+    pub async fn ready(&self) {
+        // The sender lives as long as this does, so waiting cannot fail.
+        let _ = self.complete.subscribe().wait_for(|complete| *complete == KINDS).await;
+    }
+
+    /// Takes in what a watch tells; the stacks that it is about.
+    ///
+    /// # Errors
+    /// An object cannot be written as JSON.
+    pub fn take<K: Child>(&self, event: watcher::Event<K>) -> serde_json::Result<Vec<ObjectRef<WebStack>>> {
+        let mut shelves = self.shelves();
+        let Shelves { complete, incoming } = &mut *shelves;
+        Ok(match event {
+            watcher::Event::Init => {
+                incoming.insert(K::KIND, Shelf::new());
+                Vec::new()
+            }
+            watcher::Event::InitApply(object) => {
+                put(incoming.entry(K::KIND).or_default(), &object)?;
+                Vec::new()
+            }
+            // Everything was listed anew, as after a lost watch: nothing else tells what has gone since then.
+            watcher::Event::InitDone => {
+                let now = incoming.remove(K::KIND).unwrap_or_default();
+                let stacks = now.keys().cloned().collect();
+                let before = complete.insert(K::KIND, now).unwrap_or_default();
+                self.complete.send_replace(complete.len());
+                [stacks, before.into_keys().collect::<Vec<_>>()].concat()
+            }
+            watcher::Event::Apply(object) => put(complete.entry(K::KIND).or_default(), &object)?.into_iter().collect(),
+            watcher::Event::Delete(object) => {
+                let owner = owner(&object);
+                if let (Some(owner), Some(shelf)) = (&owner, complete.get_mut(K::KIND))
+                    && let Some(objects) = shelf.get_mut(owner)
+                {
+                    objects.remove(&object.name_any());
+                    if objects.is_empty() {
+                        shelf.remove(owner);
+                    }
+                }
+                owner.into_iter().collect()
+            }
+        })
+    }
+
+    /// What there is of one stack, but for its Pods.
+    ///
+    /// # Errors
+    /// None that can be: it was written by [`Self::take`].
+    pub fn objects(&self, stack: &WebStack) -> serde_json::Result<Objects> {
+        let shelves = self.shelves();
+        Ok(Objects {
+            service_accounts: shelves.of(stack)?,
+            config_maps: shelves.of(stack)?,
+            secrets: shelves.of(stack)?,
+            services: shelves.of(stack)?,
+            network_policies: shelves.of(stack)?,
+            disruption_budgets: shelves.of(stack)?,
+            claims: shelves.of(stack)?,
+            stateful_sets: shelves.of(stack)?,
+            jobs: shelves.of(stack)?,
+            deployments: shelves.of(stack)?,
+            autoscalers: shelves.of(stack)?,
+            ingresses: shelves.of(stack)?,
+        })
+    }
+
+    /// A stack's Pods.
+    ///
+    /// # Errors
+    /// As [`Self::objects`].
+    pub fn pods(&self, stack: &WebStack) -> serde_json::Result<Vec<Pod>> {
+        self.shelves().of(stack)
+    }
+}
+
+impl Shelves {
+    /// A stack's objects of one kind, in the names' order.
+    fn of<K: Child>(&self, stack: &WebStack) -> serde_json::Result<Vec<K>> {
+        let objects = self.complete.get(K::KIND).and_then(|shelf| shelf.get(&ObjectRef::from_obj(stack)));
+        objects.into_iter().flat_map(BTreeMap::values).map(|json| serde_json::from_slice(json)).collect()
+    }
+}
+
+/// Keeps an object; the stack that it belongs to.
+fn put<K: Child>(shelf: &mut Shelf, object: &K) -> serde_json::Result<Option<ObjectRef<WebStack>>> {
+    let Some(owner) = owner(object) else { return Ok(None) };
+    let json = serde_json::to_vec(object)?.into_boxed_slice();
+    shelf.entry(owner.clone()).or_default().insert(object.name_any(), json);
+    Ok(Some(owner))
+}
+
+/// The stack whose labels an object carries.
+fn owner(object: &impl ResourceExt) -> Option<ObjectRef<WebStack>> {
+    let name = object.labels().get("app.kubernetes.io/instance")?;
+    Some(ObjectRef::new(name).within(&object.namespace()?))
+}
+
+/// Watches every kind in `namespace` (everywhere, where there is none): the cache, and the stream of the stacks that
+/// each change belongs to. The stream must be read for the cache to be filled.
+pub fn watch(
+    client: &Client,
+    namespace: Option<&str>,
+) -> (Arc<Cache>, impl Stream<Item = ObjectRef<WebStack>> + Send + use<>) {
+    let mut watches = Watches { client, namespace, cache: Arc::default(), changes: SelectAll::new() };
+    watches.kind::<ServiceAccount>(|_| {});
+    watches.kind::<ConfigMap>(|_| {});
+    watches.kind::<Secret>(|secret| secret.data = None);
+    watches.kind::<Service>(|_| {});
+    watches.kind::<NetworkPolicy>(|_| {});
+    watches.kind::<PodDisruptionBudget>(|_| {});
+    watches.kind::<PersistentVolumeClaim>(|_| {});
+    watches.kind::<StatefulSet>(|_| {});
+    watches.kind::<Job>(|job| job.spec = None);
+    watches.kind::<Deployment>(|_| {});
+    watches.kind::<HorizontalPodAutoscaler>(|_| {});
+    watches.kind::<Ingress>(|_| {});
+    watches.kind::<Pod>(|pod| pod.spec = None);
+    debug_assert_eq!(watches.changes.len(), KINDS, "the cache is ready when all of these have told");
+    (watches.cache, watches.changes)
+}
+
+struct Watches<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    cache: Arc<Cache>,
+    changes: SelectAll<BoxStream<'static, ObjectRef<WebStack>>>,
+}
+
+impl Watches<'_> {
+    /// Watches the objects of one kind that carry our labels; `trim` takes away what is not to be kept.
+    fn kind<K: Child>(&mut self, trim: fn(&mut K)) {
+        let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={OPERATOR}"));
+        let events = watcher(api::<K>(self.client, self.namespace), ours.any_semantic())
+            .modify(move |object: &mut K| {
+                Resource::meta_mut(object).managed_fields = None;
+                trim(object);
+            })
+            .default_backoff();
+        let cache = Arc::clone(&self.cache);
+        let changes = events.flat_map(move |event| {
+            let taken = event.map_err(|error| error.to_string());
+            let taken = taken.and_then(|event| cache.take(event).map_err(|error| error.to_string()));
+            stream::iter(taken.unwrap_or_else(|error| {
+                tracing::warn!(kind = K::KIND, error, "a watch was interrupted");
+                Vec::new()
+            }))
+        });
+        self.changes.push(changes.boxed());
+    }
+}
+
+/// A kind, in one namespace or in all.
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{from_value, json};
+    use watcher::Event;
+
+    fn map(stack: &str, name: &str) -> ConfigMap {
+        let labels = json!({"app.kubernetes.io/instance": stack});
+        from_value(json!({"metadata": {"namespace": "default", "name": name, "labels": labels}})).unwrap()
+    }
+
+    fn stack(name: &str) -> WebStack {
+        let mut stack = WebStack::new(name, from_value(json!({"mysql": {}})).unwrap());
+        stack.metadata.namespace = Some("default".to_owned());
+        stack
+    }
+
+    fn names(cache: &Cache, of: &str) -> Vec<String> {
+        let objects = cache.objects(&stack(of)).unwrap();
+        objects.config_maps.iter().map(ResourceExt::name_any).collect()
+    }
+
+    fn told(cache: &Cache, event: Event<ConfigMap>) -> Vec<String> {
+        let mut stacks: Vec<_> = cache.take(event).unwrap().into_iter().map(|stack| stack.name).collect();
+        stacks.sort();
+        stacks.dedup();
+        stacks
+    }
+
+    #[test]
+    fn a_stack_is_told_of_what_is_its_own() {
+        let cache = Cache::default();
+        assert_eq!(told(&cache, Event::Apply(map("shop", "b"))), ["shop"]);
+        assert_eq!(told(&cache, Event::Apply(map("shop", "a"))), ["shop"]);
+        assert_eq!(told(&cache, Event::Apply(map("club", "c"))), ["club"]);
+        assert_eq!((names(&cache, "shop"), names(&cache, "club")), (vec!["a".into(), "b".into()], vec!["c".into()]));
+        assert_eq!(told(&cache, Event::Delete(map("shop", "b"))), ["shop"]);
+        assert_eq!(names(&cache, "shop"), ["a"]);
+    }
+
+    #[test]
+    fn what_is_gone_after_a_lost_watch_is_told_to_its_stack() {
+        let cache = Cache::default();
+        told(&cache, Event::Apply(map("shop", "a")));
+        assert!(told(&cache, Event::Init).is_empty() && told(&cache, Event::InitApply(map("club", "c"))).is_empty());
+        assert_eq!(names(&cache, "shop"), ["a"], "until everything has been told, the old news counts");
+        assert_eq!(told(&cache, Event::InitDone), ["club", "shop"]);
+        assert!(names(&cache, "shop").is_empty());
+    }
+
+    #[test]
+    fn it_is_ready_when_every_kind_has_been_told() {
+        let cache = Cache::default();
+        told(&cache, Event::InitDone);
+        assert_eq!(*cache.complete.borrow(), 1);
+        told(&cache, Event::InitDone);
+        assert_eq!(*cache.complete.borrow(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_there_is(events in prop::collection::vec((0..4u8, 0..3u8, 0..4u8), 0..60)) {
+            let (cache, mut there, mut listed) = (Cache::default(), BTreeMap::new(), None);
+            for (event, owner, name) in events {
+                let (owner, name) = (format!("s{owner}"), format!("m{owner}-{name}"));
+                let object = map(&owner, &name);
+                // As a watcher does: between Init and InitDone nothing but InitApply.
+                let event = match (event, &mut listed) {
+                    (0, None) => { listed = Some(BTreeMap::new()); Event::Init }
+                    (0, Some(_)) => { there = listed.take().unwrap(); Event::InitDone }
+                    (_, Some(listed)) => { listed.insert(name, owner); Event::InitApply(object) }
+                    (1, None) => { there.remove(&name); Event::Delete(object) }
+                    (_, None) => { there.insert(name, owner); Event::Apply(object) }
+                };
+                cache.take(event).unwrap();
+                for stack in ["s0", "s1", "s2"] {
+                    let expected: Vec<_> =
+                        there.iter().filter(|(_, owner)| *owner == stack).map(|(name, _)| name.clone()).collect();
+                    prop_assert_eq!(names(&cache, stack), expected);
+                }
+            }
+        }
+    }
+}
