@@ -111,10 +111,15 @@ impl Namespace {
 
     /// Applies a document; `Err` with kubectl's words where the API server refuses it.
     pub(crate) fn try_apply(&self, document: &Value) -> Result<(), String> {
+        self.apply_text(&document.to_string())
+    }
+
+    /// Applies documents as YAML or JSON.
+    pub(crate) fn apply_text(&self, text: &str) -> Result<(), String> {
         let mut command = self.cluster.command(&self.words(&["apply", "-f", "-"]));
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
-        std::io::Write::write_all(&mut input, document.to_string().as_bytes()).unwrap();
+        std::io::Write::write_all(&mut input, text.as_bytes()).unwrap();
         drop(input);
         let output = child.wait_with_output().unwrap();
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -129,7 +134,7 @@ impl Namespace {
     /// Applies a WebStack.
     pub(crate) fn stack(&self, name: &str, spec: Value) -> Stack<'_> {
         self.apply(&web_stack(name, spec));
-        Stack { namespace: self, name: name.to_owned() }
+        Stack::of(self, name)
     }
 
     /// An object as JSON, if it is there.
@@ -165,7 +170,12 @@ pub(crate) struct Stack<'a> {
     pub(crate) name: String,
 }
 
-impl Stack<'_> {
+impl<'a> Stack<'a> {
+    /// One that was made in another way.
+    pub(crate) fn of(namespace: &'a Namespace, name: &str) -> Self {
+        Self { namespace, name: name.to_owned() }
+    }
+
     /// The resource.
     pub(crate) fn get(&self) -> Value {
         self.namespace.get("webstack", &self.name).unwrap_or_default()
@@ -210,11 +220,11 @@ impl Stack<'_> {
         });
     }
 
-    /// Where the pages are, from here.
+    /// Where the pages are: a node's address, which the status tells.
     pub(crate) fn address(&self) -> SocketAddr {
-        let service = self.namespace.get("service", &format!("{}-web", self.name)).unwrap();
-        let port = service["spec"]["ports"][0]["nodePort"].as_u64().unwrap();
-        SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()))
+        let stack = self.get();
+        let url = stack["status"]["url"].as_str().unwrap_or_default();
+        url.strip_prefix("http://").and_then(|address| address.parse().ok()).expect(url)
     }
 
     /// A page.

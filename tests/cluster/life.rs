@@ -6,7 +6,7 @@ use serde_json::json;
 use tandem_tests::docker::wait_for;
 use tandem_tests::http::under_load;
 
-use crate::kubectl::{CHALLENGE, PATIENCE, cluster_or_skip, small, web_stack};
+use crate::kubectl::{CHALLENGE, PATIENCE, Stack, cluster_or_skip, small, web_stack};
 
 /// Keep-alive connections that send one request after the other.
 const CLIENTS: usize = 10;
@@ -17,7 +17,9 @@ fn the_minimal_example_serves_the_challenge() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/examples/minimal.yaml");
     namespace.ok(&["apply", "-f", example]);
     namespace.ok(&["wait", "--for=condition=Ready", "webstack/employees", "--timeout=120s"]);
-    let page = tandem_tests::http::get(([127, 0, 0, 1], 30080).into(), "/show").unwrap();
+    let example = Stack::of(&namespace, "employees");
+    assert_eq!(example.address().port(), 30080);
+    let page = example.page("/show").unwrap();
     let places: Vec<_> = CHALLENGE.iter().map(|number| page.body.find(number)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{}", page.body);
     let line = namespace.ok(&["get", "ws", "--no-headers"]);
@@ -133,6 +135,73 @@ fn a_volume_grows_while_the_database_runs() {
     assert_eq!(namespace.get("pod", "shop-mysql-0").unwrap()["status"]["containerStatuses"][0]["restartCount"], 0);
     let smaller = namespace.try_apply(&web_stack("shop", small())).unwrap_err();
     assert!(smaller.contains("spec.mysql.storage.size cannot shrink"), "{smaller}");
+}
+
+#[test]
+fn another_database_image_takes_over_a_database_that_was_shut_down() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = namespace.stack("shop", small());
+    stack.settled();
+    stack.sql("CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
+    // Another reference to the same image is another version.
+    stack.patch(json!({"mysql": {"image": "docker.io/tandem/mysql"}}));
+    wait_for("the new image", PATIENCE, || {
+        let pod = namespace.get("pod", "shop-mysql-0")?;
+        (pod["spec"]["containers"][0]["image"] == "docker.io/tandem/mysql").then_some(())
+    });
+    stack.settled();
+    assert_eq!(stack.sql("SELECT a FROM kept"), "7");
+    let log = namespace.ok(&["logs", "shop-mysql-0"]);
+    assert!(!log.contains("was not shutdown normally") && !log.contains("crash recovery"), "{log}");
+}
+
+#[test]
+fn a_database_that_a_newer_server_wrote_is_left_alone_and_told() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = namespace.stack("shop", small());
+    stack.settled();
+    let history = r#"echo '{"upgrade_history":[{"version":"99.0.0"}]}' >/var/lib/mysql/mysql_upgrade_history"#;
+    namespace.ok(&["exec", "shop-mysql-0", "--", "sh", "-c", history]);
+    namespace.ok(&["delete", "pod", "shop-mysql-0"]);
+    let message = stack.wait("DatabaseReady", "False", "ContainerCrashed", PATIENCE);
+    assert!(message.contains("was written by MySQL 99.0.0, newer than this image's"), "{message}");
+    assert_eq!(stack.condition("Ready").2, message);
+}
+
+#[test]
+fn files_of_a_config_map_are_run_on_an_empty_volume() {
+    let namespace = cluster_or_skip!().namespace();
+    let files = json!({"10-shop.sql": "CREATE TABLE items (name TEXT); INSERT INTO items VALUES ('a chair')"});
+    namespace.apply(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "files"}, "data": files}));
+    let mut spec = small();
+    spec["mysql"]["dataset"] = json!("none");
+    spec["mysql"]["initdb"] = json!({"configMap": "files"});
+    let stack = namespace.stack("shop", spec);
+    stack.wait("DatabaseReady", "True", "", PATIENCE);
+    assert_eq!(stack.sql("SELECT name FROM items"), "a chair");
+}
+
+#[test]
+fn an_ingress_comes_changes_and_goes_with_the_spec() {
+    let namespace = cluster_or_skip!().namespace();
+    let mut spec = small();
+    spec["suspend"] = json!(true);
+    spec["web"]["ingress"] = json!({"host": "shop.example.com"});
+    let stack = namespace.stack("shop", spec);
+    let url = |expected: &str| {
+        wait_for(expected, PATIENCE, || (stack.get()["status"]["url"] == expected).then_some(()));
+    };
+    url("http://shop.example.com");
+    let rule = wait_for("the Ingress", PATIENCE, || namespace.get("ingress", "shop-web"))["spec"]["rules"][0].clone();
+    assert_eq!(rule["host"], "shop.example.com");
+    assert_eq!(rule["http"]["paths"][0]["backend"]["service"]["name"], "shop-web");
+    stack.patch(json!({"web": {"ingress": {"tlsSecret": "certificate"}}}));
+    url("https://shop.example.com");
+    wait_for("TLS", PATIENCE, || {
+        (namespace.get("ingress", "shop-web")?["spec"]["tls"][0]["secretName"] == "certificate").then_some(())
+    });
+    stack.patch(json!({"web": {"ingress": null}}));
+    wait_for("no Ingress", PATIENCE, || namespace.get("ingress", "shop-web").is_none().then_some(()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The operator on a real Kubernetes, as a user meets it: kubectl, the manifests, the pages.
 //!
-//! TEST_KUBECONFIG names the cluster; the three images must be on its nodes, and its node ports on 127.0.0.1. Every
+//! TEST_KUBECONFIG names the cluster; the three images must be on its nodes, and its nodes within reach. Every
 //! test works in a namespace of its own, which goes at its end.
 
 #[cfg(test)]

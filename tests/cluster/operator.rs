@@ -1,9 +1,15 @@
-//! The operator as a program: its end in the middle of things, its silence when there is nothing to do.
+//! The operator as a program: its end in the middle of things, its silence when there is nothing to do, what it sees.
+//!
+//! Tests that disturb the others are ignored: they run after them, one at a time (tests/run).
+
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tandem_tests::docker::wait_for;
+use tandem_tests::http::under_load;
 
-use crate::kubectl::{Cluster, PATIENCE, cluster_or_skip, small};
+use crate::kubectl::{Cluster, PATIENCE, Stack, cluster_or_skip, small};
 
 const LABEL: &str = "app.kubernetes.io/name=tandem-operator";
 
@@ -54,4 +60,90 @@ fn a_reconcile_leaves_alone_what_is_right() {
     });
     stack.settled();
     assert_eq!(generations(), before);
+}
+
+/// How long a steady state is watched, in seconds.
+const STEADY: u64 = 60;
+
+#[test]
+fn fifty_stacks_at_rest_cause_no_write() {
+    let namespace = cluster_or_skip!().namespace();
+    let mut spec = small();
+    spec["suspend"] = json!(true);
+    let names: Vec<_> = (0..50).map(|n| format!("shop-{n}")).collect();
+    for name in &names {
+        namespace.stack(name, spec.clone());
+    }
+    // Whatever is written gets a new version, also a status; an event would be one more object.
+    let versions = || -> Vec<String> {
+        let kinds =
+            "webstacks,events,serviceaccounts,configmaps,secrets,services,networkpolicies,pdb,statefulsets,deployments";
+        let path = "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";
+        namespace.ok(&["get", kinds, "-o", path]).lines().map(str::to_owned).collect()
+    };
+    for name in &names {
+        Stack::of(&namespace, name).wait("Ready", "False", "Suspended", PATIENCE);
+    }
+    // Until Kubernetes' own controllers are done as well.
+    let mut before = versions();
+    let began = wait_for("nothing to change any more", PATIENCE, || {
+        let began = Instant::now();
+        let now = versions();
+        std::mem::replace(&mut before, now.clone()).eq(&now).then_some(began)
+    });
+    assert!(before.len() > 50 * 12, "{}", before.len());
+    // A steady state is what does not change while time passes: there is nothing else to wait for.
+    std::thread::sleep(Duration::from_secs(STEADY).saturating_sub(began.elapsed()));
+    assert_eq!(versions(), before);
+}
+
+#[test]
+#[ignore = "stops the API server"]
+fn a_restart_of_the_api_server_is_outlived() {
+    let cluster = cluster_or_skip!();
+    let Ok(restart) = std::env::var("TEST_RESTART_API_SERVER") else {
+        eprintln!("skipped: TEST_RESTART_API_SERVER is not a command");
+        return;
+    };
+    let namespace = cluster.namespace();
+    let stack = namespace.stack("shop", small());
+    stack.settled();
+    stack.sql("CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
+    stack.patch(json!({"web": {"replicas": 3, "env": [{"name": "LOG_LEVEL", "value": "warn"}]}}));
+    let ((), met) = under_load(stack.address(), 4, true, "GET", || {
+        let restarted = Command::new("sh").args(["-c", &restart]).output().unwrap();
+        assert!(restarted.status.success(), "{}", String::from_utf8_lossy(&restarted.stderr));
+        wait_for("the API server", PATIENCE, || {
+            cluster.run(&["get", "--raw", "/readyz"]).status.success().then_some(())
+        });
+        stack.web("3/3");
+        stack.settled();
+        stack.patch(json!({"web": {"replicas": 2}}));
+        stack.settled();
+    });
+    assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
+    assert_eq!(stack.sql("SELECT a FROM kept"), "7");
+}
+
+#[test]
+#[ignore = "takes the other operator away"]
+fn an_operator_of_one_namespace_needs_no_more_than_a_role_in_it() {
+    let cluster = cluster_or_skip!();
+    let scale = |replicas: &str| {
+        cluster.ok(&["-n", "tandem-system", "scale", "deployment/tandem-operator", &format!("--replicas={replicas}")]);
+        cluster.ok(&["-n", "tandem-system", "rollout", "status", "deployment/tandem-operator", "--timeout=120s"]);
+    };
+    scale("0");
+    let (home, elsewhere) = (cluster.namespace(), cluster.namespace());
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/one-namespace");
+    home.apply_text(&cluster.ok(&["kustomize", folder]).replace("tandem-system", &home.name)).unwrap();
+    home.ok(&["rollout", "status", "deployment/tandem-operator", "--timeout=120s"]);
+    let mut spec = small();
+    spec["suspend"] = json!(true);
+    let (seen, unseen) = (home.stack("shop", spec.clone()), elsewhere.stack("shop", spec));
+    seen.wait("Ready", "False", "Suspended", PATIENCE);
+    assert!(home.get("statefulset", "shop-mysql").is_some());
+    assert_eq!(unseen.get()["status"], Value::Null);
+    scale("2");
+    unseen.wait("Ready", "False", "Suspended", PATIENCE);
 }

@@ -179,7 +179,8 @@ pub async fn apply(
     let prune = |component| if keep.contains(&component) { Prune::No } else { Prune::Yes };
     work.sync(stateful_sets, &live.stateful_sets, prune(Component::Mysql)).await;
     work.create(jobs, &live.jobs, prune(Component::Migration)).await;
-    work.sync(deployments, &live.deployments, prune(Component::Web)).await;
+    // There is always a web tier.
+    work.sync(deployments, &live.deployments, Prune::No).await;
     work.sync(disruption_budgets, &live.disruption_budgets, Prune::Yes).await;
     work.sync(autoscalers, &live.autoscalers, Prune::Yes).await;
     work.sync(ingresses, &live.ingresses, Prune::Yes).await;

@@ -59,7 +59,6 @@ pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) 
     if validated.web.is_some() || !has_passwords {
         built.objects.deployments.clear();
         built.objects.jobs.clear();
-        built.keep.push(Component::Web);
         built.keep.push(Component::Migration);
     }
     built
