@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 
+use kube::Client;
 use tandem_environment::log::{LOG_FORMAT, LOG_LEVEL, LogFormat};
 use tandem_environment::{Described, Environment, Error, Variable};
 
@@ -72,6 +73,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where this operator is: said, or known from the Pod or the kubeconfig.
+    pub fn namespace(&self, client: &Client) -> String {
+        self.pod_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned())
+    }
+
     /// Reads and checks all variables.
     ///
     /// # Errors

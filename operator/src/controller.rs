@@ -19,7 +19,8 @@ use serde_json::json;
 use crate::config::Config;
 use crate::controller::apply::words;
 use crate::controller::build::Surroundings;
-use crate::controller::cache::{Cache, Child};
+use crate::controller::cache::Cache;
+use crate::controller::objects::Child;
 use crate::controller::references::Kind;
 use crate::crd::{WebStack, WebStackStatus};
 use crate::metrics::Metrics;
@@ -193,7 +194,7 @@ pub async fn run(
     let controller = controller.reconcile_on(changes);
     let controller = referenced::<Secret>(controller, &client, namespace, Kind::Secret, stacks.clone());
     let controller = referenced::<ConfigMap>(controller, &client, namespace, Kind::ConfigMap, stacks);
-    let around = Surroundings { cluster_domain: config.cluster_domain.clone() };
+    let around = Surroundings { cluster_domain: config.cluster_domain.clone(), namespace: config.namespace(&client) };
     let context = Arc::new(Context::new(client, cache, around, config.pod_name.clone(), metrics));
     controller
         .run(reconcile, after_error, context)

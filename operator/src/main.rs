@@ -76,7 +76,7 @@ async fn operate(config: Config) -> anyhow::Result<()> {
     admin.ready.store(true, Ordering::Relaxed);
     tracing::info!(kubernetes = version.git_version, namespace = config.watch_namespace, "started");
 
-    let namespace = config.pod_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let namespace = config.namespace(&client);
     let mut election = match config.leader_election {
         true => Some(Election::stand(client.clone(), &namespace, &config.pod_name).await.context("the Lease")?),
         false => None,

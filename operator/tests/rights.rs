@@ -131,8 +131,9 @@ async fn every_right_on_stacks_and_their_objects_is_used_and_none_is_missing() {
     assert!(cluster.settle().await < 10);
 
     // Another version, whose migration replaces the old one; data that shall go with the stack; another database.
-    let (version, policy) = (json!({"image": "tandem/web:2"}), json!({"mysql": {}, "deletionPolicy": "Delete"}));
-    for spec in [json!({"mysql": {}, "web": version}), policy, external()] {
+    let version = json!({"image": "tandem/web:2", "replicas": 1});
+    let versions = [json!({"mysql": {}, "web": version}), json!({"mysql": {}, "deletionPolicy": "Delete"}), external()];
+    for spec in versions {
         let mut stack = cluster.api().objects[STACK].clone();
         stack["spec"] = spec;
         let stack: tandem_operator::crd::WebStack = serde_json::from_value(stack).unwrap();

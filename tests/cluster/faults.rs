@@ -53,7 +53,7 @@ fn what_is_deleted_or_changed_by_hand_is_put_right() {
         objects.iter().map(about).collect()
     };
     let before = names(namespace.list(children, &stack.label()));
-    assert!(before.len() >= 14, "{before:?}");
+    assert!(before.len() >= 13, "{before:?}");
     for (kind, name, uid) in &before {
         namespace.ok(&["delete", kind, name, "--wait=false"]);
         wait_for(&format!("{kind} {name} again"), PATIENCE, || {

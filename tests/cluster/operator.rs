@@ -53,10 +53,10 @@ fn a_reconcile_leaves_alone_what_is_right() {
     };
     let before = generations();
     // A budget that is deleted comes back by a reconcile, which looks at everything else too.
-    let uid = namespace.get("pdb", "shop-mysql").unwrap()["metadata"]["uid"].clone();
-    namespace.ok(&["delete", "pdb", "shop-mysql", "--wait=false"]);
+    let uid = namespace.get("pdb", "shop-web").unwrap()["metadata"]["uid"].clone();
+    namespace.ok(&["delete", "pdb", "shop-web", "--wait=false"]);
     wait_for("the reconcile", PATIENCE, || {
-        namespace.get("pdb", "shop-mysql").filter(|budget| budget["metadata"]["uid"] != uid)
+        namespace.get("pdb", "shop-web").filter(|budget| budget["metadata"]["uid"] != uid)
     });
     stack.settled();
     assert_eq!(generations(), before);

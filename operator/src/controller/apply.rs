@@ -5,19 +5,15 @@
 //! no longer set, the second changes by hand.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::controller::build::{Built, generated_secret};
-use crate::controller::objects::Objects;
+use crate::controller::objects::{Child, Objects};
 use crate::controller::observe::Observed;
 use crate::controller::references::{self, Content, hex};
 use crate::crd::WebStack;
@@ -53,11 +49,11 @@ pub enum Error {
 }
 
 impl Error {
-    fn api<K: Kind>(name: &str, source: kube::Error) -> Self {
+    fn api<K: Child>(name: &str, source: kube::Error) -> Self {
         Self::Api { kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
     }
 
-    fn json<K: Kind>(name: &str, source: serde_json::Error) -> Self {
+    fn json<K: Child>(name: &str, source: serde_json::Error) -> Self {
         Self::Json { kind: K::kind(&()).into_owned(), name: name.to_owned(), source }
     }
 
@@ -101,7 +97,7 @@ pub struct Change {
 }
 
 impl Change {
-    fn new<K: Kind>(action: &'static str, name: &str) -> Self {
+    fn new<K: Child>(action: &'static str, name: &str) -> Self {
         Self { action, kind: K::kind(&()).into_owned(), name: name.to_owned() }
     }
 }
@@ -205,38 +201,27 @@ struct Work<'a> {
     error: Option<Error>,
 }
 
-/// What we can do with a kind.
-trait Kind:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize
-{
-}
-
-impl<K> Kind for K where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize
-{
-}
-
 impl Work<'_> {
     fn namespace_ends(&self) -> bool {
         self.error.as_ref().is_some_and(Error::namespace_ends)
     }
 
-    fn api<K: Kind>(&self) -> Api<K> {
+    fn api<K: Child>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), self.namespace)
     }
 
-    fn done<K: Kind>(&mut self, action: &'static str, name: &str) {
+    fn done<K: Child>(&mut self, action: &'static str, name: &str) {
         self.changes.push(Change::new::<K>(action, name));
     }
 
-    fn failed<K: Kind>(&mut self, name: &str, source: kube::Error) {
+    fn failed<K: Child>(&mut self, name: &str, source: kube::Error) {
         let error = Error::api::<K>(name, source);
         tracing::warn!(%error, "not applied");
         self.error.get_or_insert(error);
     }
 
     /// Applies what differs, and deletes what is there beyond it.
-    async fn sync<K: Kind>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
+    async fn sync<K: Child>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
         for object in &desired {
             if self.namespace_ends() {
                 return;
@@ -249,7 +234,7 @@ impl Work<'_> {
     }
 
     /// Creates what is not there and changes nothing: for Jobs, which cannot be changed.
-    async fn create<K: Kind>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
+    async fn create<K: Child>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
         for object in desired.iter().filter(|object| find(live, &object.name_any()).is_none()) {
             if self.namespace_ends() {
                 return;
@@ -269,7 +254,7 @@ impl Work<'_> {
         self.prune(&desired, live, prune).await;
     }
 
-    async fn prune<K: Kind>(&mut self, desired: &[K], live: &[K], prune: Prune) {
+    async fn prune<K: Child>(&mut self, desired: &[K], live: &[K], prune: Prune) {
         let uid = self.observed.stack.uid();
         for object in live.iter().filter(|object| prune == Prune::Yes && find(desired, &object.name_any()).is_none()) {
             // Labels can be copied by hand; an owner reference to us means that we made it.
@@ -280,7 +265,7 @@ impl Work<'_> {
         }
     }
 
-    async fn delete<K: Kind>(&mut self, name: &str) {
+    async fn delete<K: Child>(&mut self, name: &str) {
         let how = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
         match self.api::<K>().delete(name, &how).await {
             Ok(_) => self.done::<K>("Deleted", name),
@@ -289,7 +274,7 @@ impl Work<'_> {
         }
     }
 
-    async fn apply_one<K: Kind>(&mut self, object: &K, live: &[K]) -> Result<(), Error> {
+    async fn apply_one<K: Child>(&mut self, object: &K, live: &[K]) -> Result<(), Error> {
         let name = object.name_any();
         let wanted = document(object).map_err(|source| Error::json::<K>(&name, source))?;
         let there = find(live, &name);
@@ -309,18 +294,18 @@ impl Work<'_> {
     }
 }
 
-fn find<'a, K: Kind>(objects: &'a [K], name: &str) -> Option<&'a K> {
+fn find<'a, K: Child>(objects: &'a [K], name: &str) -> Option<&'a K> {
     objects.iter().find(|object| object.name_any() == name)
 }
 
 /// The object as JSON, with its own checksum in it.
-fn document<K: Kind>(object: &K) -> serde_json::Result<Value> {
+fn document<K: Child>(object: &K) -> serde_json::Result<Value> {
     let mut value = json(object)?;
     value["metadata"]["annotations"][APPLIED] = checksum(&value).into();
     Ok(value)
 }
 
-fn json<K: Kind>(object: &K) -> serde_json::Result<Value> {
+fn json<K: Child>(object: &K) -> serde_json::Result<Value> {
     let mut value = serde_json::to_value(object)?;
     value["apiVersion"] = K::api_version(&()).into();
     value["kind"] = K::kind(&()).into();

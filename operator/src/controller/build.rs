@@ -23,6 +23,8 @@ mod web;
 pub struct Surroundings {
     /// The cluster's DNS domain.
     pub cluster_domain: String,
+    /// The operator's own namespace.
+    pub namespace: String,
 }
 
 /// What should exist.
@@ -48,7 +50,7 @@ pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) 
         }
     }
     web::build(observed, around, &mut built.objects);
-    policy::build(stack, &mut built.objects);
+    policy::build(stack, around, &mut built.objects);
     built.stuck_pods = mysql::stuck_pods(observed);
     // Nothing that reads the passwords before they are there: their checksum is part of it.
     if validated.mysql.is_some() || !has_passwords {

@@ -5,7 +5,6 @@
 //! to create again is refused, to delete again finds nothing. The newer news then sets off the next reconcile.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, BoxStream, SelectAll};
@@ -20,38 +19,11 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::controller::objects::Objects;
+use crate::controller::objects::{Child, Objects};
 use crate::crd::WebStack;
 use crate::names::OPERATOR;
-
-/// A kind that stacks are made of.
-pub trait Child:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-    + k8s_openapi::Resource
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + 'static
-{
-}
-
-impl<K> Child for K where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + k8s_openapi::Resource
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + 'static
-{
-}
 
 /// How many kinds are watched.
 const KINDS: usize = 13;

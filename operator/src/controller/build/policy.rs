@@ -7,32 +7,31 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{mysql, web};
+use super::{Surroundings, mysql, web};
 use crate::controller::objects::Objects;
 use crate::crd::WebStack;
 use crate::names::{self, Component};
 
 /// Adds them.
-pub(super) fn build(stack: &WebStack, objects: &mut Objects) {
-    if stack.spec.mysql.is_some() {
+pub(super) fn build(stack: &WebStack, around: &Surroundings, objects: &mut Objects) {
+    if let Some(spec) = &stack.spec.mysql {
         let clients = [Component::Web, Component::Migration].map(|component| pods(stack, component));
         let operator = NetworkPolicyPeer {
-            namespace_selector: Some(LabelSelector::default()),
-            pod_selector: Some(LabelSelector {
-                match_labels: Some([("app.kubernetes.io/name".to_owned(), names::OPERATOR.to_owned())].into()),
-                ..LabelSelector::default()
-            }),
+            namespace_selector: Some(labelled("kubernetes.io/metadata.name", &around.namespace)),
+            pod_selector: Some(labelled("app.kubernetes.io/name", names::OPERATOR)),
             ip_block: None,
         };
         let mut from = Vec::from(clients);
         from.push(operator);
         objects.network_policies.push(policy(stack, Component::Mysql, mysql::PORT, Some(from)));
-        objects.disruption_budgets.push(budget(stack, Component::Mysql));
+        objects.disruption_budgets.extend(budget(stack, Component::Mysql, spec.instances));
     }
     objects.network_policies.push(policy(stack, Component::Web, web::PORT, None));
-    if !stack.spec.suspend && stack.spec.web.replicas >= 2 {
-        objects.disruption_budgets.push(budget(stack, Component::Web));
-    }
+    objects.disruption_budgets.extend(budget(stack, Component::Web, stack.spec.web.replicas));
+}
+
+fn labelled(name: &str, value: &str) -> LabelSelector {
+    LabelSelector { match_labels: Some([(name.to_owned(), value.to_owned())].into()), ..LabelSelector::default() }
 }
 
 fn selector(stack: &WebStack, component: Component) -> LabelSelector {
@@ -63,9 +62,9 @@ fn policy(stack: &WebStack, component: Component, port: i32, from: Option<Vec<Ne
     }
 }
 
-/// One at a time. A single instance may be moved: its volume follows it, and a drain that nothing can end helps nobody.
-fn budget(stack: &WebStack, component: Component) -> PodDisruptionBudget {
-    PodDisruptionBudget {
+/// One at a time. A single Pod may always be moved: a drain that nothing can end helps nobody.
+fn budget(stack: &WebStack, component: Component, pods: i32) -> Option<PodDisruptionBudget> {
+    let budget = PodDisruptionBudget {
         metadata: super::metadata(stack, component),
         spec: Some(PodDisruptionBudgetSpec {
             selector: Some(selector(stack, component)),
@@ -75,5 +74,6 @@ fn budget(stack: &WebStack, component: Component) -> PodDisruptionBudget {
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()
-    }
+    };
+    Some(budget).filter(|_| pods >= 2 && !stack.spec.suspend)
 }
