@@ -11,8 +11,8 @@ use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
@@ -184,11 +184,16 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let namespace = config.watch_namespace.as_deref();
-    let every = watcher::Config::default().any_semantic();
-    let controller = Controller::new(cache::api::<WebStack>(&client, namespace), every)
+    let (stacks, writer) = reflector::store();
+    // Who set which field is the larger part of a stack, and nothing to us.
+    let watched = watcher(cache::api::<WebStack>(&client, namespace), watcher::Config::default().any_semantic())
+        .modify(|stack: &mut WebStack| stack.metadata.managed_fields = None)
+        .default_backoff()
+        .reflect(writer)
+        .touched_objects();
+    let controller = Controller::for_stream(watched, stacks.clone())
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop);
-    let stacks = controller.store();
     metrics.watch(stacks.clone());
     let (cache, changes) = cache::watch(&client, namespace);
     let controller = controller.reconcile_on(changes);
