@@ -126,6 +126,19 @@ fn a_migration_that_fails(#[case] state: Value) {
     assert!(words.ends_with(" fails: the schema is odd"), "{words}");
 }
 
+#[rstest]
+#[case(json!({"exitCode": 1, "message": "first\n  the reason \n\n"}), "the reason")]
+#[case(json!({"exitCode": 1}), "exit code 1")]
+#[case(json!({"exitCode": 137, "message": "all was well"}), "ended by signal 9, after: all was well")]
+#[case(json!({"exitCode": 139}), "ended by signal 11")]
+#[case(json!({"exitCode": 137, "reason": "OOMKilled"}), "OOMKilled: it needed more than its memory limit")]
+fn a_container_that_ended(#[case] ended: Value, #[case] cause: &str) {
+    let mut observed = cluster(json!({"mysql": {}}), mysql(0), web(2), true);
+    observed.pods = vec![pod("mysql", json!({"state": {"terminated": ended}}))];
+    let status = told(&observed);
+    assert_eq!(status.conditions[1].message, format!("mysql: 0 of 1 Pods ready: ContainerCrashed {cause}"));
+}
+
 #[test]
 fn a_secret_that_is_missing() {
     let observed = observed(stack(json!({"mysql": {"credentialsSecret": "other"}})), &[]);

@@ -66,6 +66,7 @@ fn a_reconcile_leaves_alone_what_is_right() {
 const STEADY: u64 = 60;
 
 #[test]
+#[ignore = "keeps the API server busy"]
 fn fifty_stacks_at_rest_cause_no_write() {
     let namespace = cluster_or_skip!().namespace();
     let mut spec = small();

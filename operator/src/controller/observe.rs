@@ -91,6 +91,9 @@ fn lacks_pods(set: &StatefulSet) -> bool {
 /// The reason of a Pod whose container ended with an error, whether it waits for its next start or runs once more.
 pub const CRASHED: &str = "ContainerCrashed";
 
+/// What a signal's number is added to in the exit code of what it ended.
+const SIGNALLED: i32 = 128;
+
 /// What keeps a Pod from running, if something does: one word, and a sentence.
 pub fn waits_for(pod: &Pod) -> Option<(String, String)> {
     let status = pod.status.as_ref()?;
@@ -121,9 +124,16 @@ fn container_waits_for(status: &ContainerStatus) -> Option<(String, String)> {
     let last = || status.last_state.as_ref().and_then(|state| state.terminated.clone());
     let ended = state.terminated.or_else(last).filter(|ended| !status.ready && ended.exit_code != 0)?;
     let said = ended.message.unwrap_or_default();
-    // The end of the log: the last line is the one that says why.
-    let line = said.lines().rfind(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned());
-    Some((CRASHED.to_owned(), line.unwrap_or_else(|| format!("exit code {}", ended.exit_code))))
+    // The end of the log: the last line is the one that says why, unless the end came from outside.
+    let line = said.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
+    let cause = match (ended.reason.as_deref(), ended.exit_code, line) {
+        (Some("OOMKilled"), ..) => "OOMKilled: it needed more than its memory limit".to_owned(),
+        (_, code, Some(line)) if code > SIGNALLED => format!("ended by signal {}, after: {line}", code - SIGNALLED),
+        (_, code, None) if code > SIGNALLED => format!("ended by signal {}", code - SIGNALLED),
+        (_, _, Some(line)) => line.to_owned(),
+        (_, code, None) => format!("exit code {code}"),
+    };
+    Some((CRASHED.to_owned(), cause))
 }
 
 /// Adds to what the cache has of a stack what its Pods read, and why Pods are missing.
