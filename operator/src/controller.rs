@@ -30,6 +30,7 @@ pub mod apply;
 pub mod backoff;
 pub mod build;
 pub mod cache;
+pub mod difference;
 pub mod objects;
 pub mod observe;
 pub mod references;

@@ -149,21 +149,23 @@ pub struct Mysql {
     )]
     pub user: String,
     /// A Secret with the keys `root-password` and `password` (the application's). Without it, the operator generates
-    /// one, called NAME-mysql. Changing the passwords in it restarts the database with the new ones.
+    /// one, called NAME-mysql, and makes it anew if somebody deletes it. Changing the passwords in it restarts the database
+    /// with the new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_name")]
     pub credentials_secret: Option<String>,
     /// What an empty volume is loaded with: the data set of the image, a sample of 10,000 employees, or nothing.
     #[serde(default)]
     pub dataset: Dataset,
-    /// Server options, for example `max_connections: "300"`. They are checked by mysqld before it starts.
+    /// Server options, for example `max_connections: "300"`. mysqld checks them when it starts anew with them: a wrong one
+    /// is told in the conditions, and the database is away until it is mended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::server_options")]
     #[x_kube(
         validation = Rule::new("self.all(option, option.matches('^[a-z][a-z0-9_]*$'))")
             .message("spec.mysql.config: options are written in lower case with underscores, as max_connections"),
-        validation = Rule::new("self.all(option, !(option in ['basedir', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'socket', 'validate_config']))")
-            .message("spec.mysql.config must not set what the image sets itself: basedir, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, socket, validate_config")
+        validation = Rule::new("self.all(option, !(option in ['basedir', 'bind_address', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'skip_grant_tables', 'skip_networking', 'socket', 'validate_config']))")
+            .message("spec.mysql.config must not set what the image sets itself, nor take the database from its clients: basedir, bind_address, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, skip_grant_tables, skip_networking, socket, validate_config")
     )]
     pub config: BTreeMap<String, String>,
     /// What an empty volume's first start runs: scripts and SQL, or a data set.
@@ -178,7 +180,7 @@ pub struct Mysql {
     /// ConfigMaps and Secrets whose keys become variables. They win over `config`, and lose against `env` and against
     /// the variables that the operator owns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "schema::env_from")]
     pub env_from: Vec<EnvFromSource>,
     /// What the container may use. The buffer pool follows the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,7 +207,7 @@ pub struct Mysql {
     .message("spec.mysql.storage.className cannot be changed"))]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
-    /// How large the volume is. It may grow where the StorageClass allows that, never shrink.
+    /// How large the volume is. It may grow where the StorageClass allows that, never shrink, so mind the unit.
     #[serde(default = "defaults::storage_size")]
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(
@@ -388,7 +390,7 @@ pub struct Web {
     /// ConfigMaps and Secrets whose keys become variables. They lose against `env` and against the variables that the
     /// operator owns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "schema::env_from")]
     pub env_from: Vec<EnvFromSource>,
     /// What the container may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -448,7 +450,7 @@ pub struct WebService {
     #[serde(default = "defaults::http_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// The port on every node; without it the cluster chooses one.
+    /// The port on every node, of the cluster's range (30000 to 32767 by default); without it the cluster chooses one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<i32>,

@@ -140,6 +140,25 @@ fn a_container_that_ended(#[case] ended: Value, #[case] cause: &str) {
 }
 
 #[test]
+fn a_volume_that_cannot_be_made() {
+    let mut observed = cluster(json!({"mysql": {}}), mysql(0), web(2), true);
+    let condition = json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no node"});
+    observed.pods = vec![object(json!({
+        "metadata": {"name": "shop-mysql-0", "labels": {"app.kubernetes.io/component": "mysql"}},
+        "status": {"conditions": [condition]},
+    }))];
+    assert_eq!(told(&observed).conditions[0].reason, "Unschedulable");
+    observed.live.claims = vec![object(json!({"metadata": {"name": "data-shop-mysql-0"}}))];
+    observed.refusals = vec![("data-shop-mysql-0".to_owned(), "no such class".to_owned())];
+    let ready = told(&observed).conditions[0].clone();
+    assert_eq!(ready.reason, "VolumeMissing");
+    assert_eq!(
+        ready.message,
+        "mysql: 0 of 1 Pods ready: VolumeMissing PersistentVolumeClaim data-shop-mysql-0: no such class"
+    );
+}
+
+#[test]
 fn a_secret_that_is_missing() {
     let observed = observed(stack(json!({"mysql": {"credentialsSecret": "other"}})), &[]);
     insta::assert_snapshot!(lines(&told(&observed)), @r"

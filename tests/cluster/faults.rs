@@ -71,6 +71,50 @@ fn what_is_deleted_or_changed_by_hand_is_put_right() {
 }
 
 #[test]
+fn what_is_added_by_hand_goes_again() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = namespace.stack("shop", small());
+    stack.settled();
+    let cases = [
+        ("service", "shop-web", json!({"spec": {"selector": {"foo": "bar"}}}), "/spec/selector/foo"),
+        (
+            "networkpolicy",
+            "shop-mysql",
+            json!({"spec": {"podSelector": {"matchLabels": {"foo": "bar"}}}}),
+            "/spec/podSelector/matchLabels/foo",
+        ),
+        ("configmap", "shop-web", json!({"data": {"LOG_LEVEL": "nonsense"}}), "/data/LOG_LEVEL"),
+        ("configmap", "shop-mysql", json!({"data": {"MYSQL_CONF_NOSUCH": "1"}}), "/data/MYSQL_CONF_NOSUCH"),
+    ];
+    for (kind, name, patch, path) in cases {
+        namespace.ok(&["patch", kind, name, "--type", "merge", "-p", &patch.to_string()]);
+        wait_for(&format!("no {path} in {name}"), PATIENCE, || {
+            namespace.get(kind, name)?.pointer(path).is_none().then_some(())
+        });
+    }
+    let is = |kind: &str, name: &str, path: &str, expected: &serde_json::Value| {
+        wait_for(&format!("{kind} {name} {path}"), PATIENCE, || {
+            (namespace.get(kind, name)?.pointer(path) == Some(expected)).then_some(())
+        });
+    };
+    // What merging the lists would contradict.
+    let port = json!([{"op": "replace", "path": "/spec/ports/0/port", "value": 3399}]).to_string();
+    namespace.ok(&["patch", "service", "shop-mysql", "--type", "json", "-p", &port]);
+    is("service", "shop-mysql", "/spec/ports/0/port", &json!(3306));
+    // One more variable would come in front of those that follow it.
+    let before =
+        namespace.get("deployment", "shop-web").unwrap()["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+    namespace.ok(&["set", "env", "deployment/shop-web", "FOO=bar"]);
+    is("deployment", "shop-web", "/spec/template/spec/containers/0/env", &before);
+    // Without the label by which it is found it is still the stack's.
+    namespace.ok(&["label", "service", "shop-web", "app.kubernetes.io/managed-by=someone", "--overwrite"]);
+    is("service", "shop-web", "/metadata/labels/app.kubernetes.io~1managed-by", &json!("tandem-operator"));
+    stack.settled();
+    wait_for("pages", PATIENCE, || stack.page("/").filter(|page| page.status == 200));
+    assert_eq!(stack.sql("SELECT COUNT(*) FROM employees"), "10000");
+}
+
+#[test]
 fn objects_of_others_are_left_alone() {
     let namespace = cluster_or_skip!().namespace();
     let service = json!({

@@ -25,6 +25,13 @@ fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
         ("a", json!({"mysql": {"dataset": "big"}}), "spec.mysql.dataset"),
         ("a", json!({"mysql": {"credentialsSecret": "A b"}}), "spec.mysql.credentialsSecret"),
         ("a", json!({"mysql": {"config": {"socket": "/x"}}}), "spec.mysql.config"),
+        ("a", json!({"mysql": {"config": {"skip_networking": "ON"}}}), "spec.mysql.config"),
+        ("a", json!({"mysql": {"envFrom": [{"secretRef": {}}]}}), "spec.mysql.envFrom[0].secretRef.name"),
+        (
+            "a",
+            json!({"mysql": {}, "web": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]}}),
+            "spec.web.env[0].valueFrom.secretKeyRef.name",
+        ),
         ("a", json!({"mysql": {}, "web": {"replicas": -1}}), "spec.web.replicas"),
         ("a", json!({"mysql": {}, "web": {"service": {"port": 0}}}), "spec.web.service.port"),
         ("a", json!({"mysql": {}, "web": {"env": [{"name": "DATABASE_URL", "value": "x"}]}}), "spec.web.env"),
@@ -98,8 +105,9 @@ fn a_missing_storage_class_is_told() {
     let mut spec = small();
     spec["mysql"]["storage"]["className"] = json!("no-such-class");
     let stack = namespace.stack("shop", spec);
-    let message = stack.wait("Ready", "False", "Unschedulable", SOON);
-    assert!(message.contains("PersistentVolumeClaim") || message.contains("claim"), "{message}");
+    let message = stack.wait("Ready", "False", "VolumeMissing", SOON);
+    assert!(message.contains("PersistentVolumeClaim data-"), "{message}");
+    assert!(message.contains("storageclass.storage.k8s.io \"no-such-class\" not found"), "{message}");
 }
 
 #[test]

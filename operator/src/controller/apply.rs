@@ -13,12 +13,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::controller::build::{Built, generated_secret};
+use crate::controller::difference::{correction, holds};
 use crate::controller::objects::{Child, Objects};
 use crate::controller::observe::Observed;
 use crate::controller::references::{self, Content, hex};
 use crate::crd::WebStack;
 use crate::names::{self, APPLIED, Component, OPERATOR};
-use crate::quantity::quantity;
 
 /// Why something could not be done: the object, and the API server's words.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,8 @@ impl Error {
 /// What the API server says, without all that kube adds to it.
 pub(super) fn words(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => status.message.clone(),
+        // Some of its messages are lists.
+        kube::Error::Api(status) => status.message.lines().map(str::trim).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
 }
@@ -276,21 +277,56 @@ impl Work<'_> {
 
     async fn apply_one<K: Child>(&mut self, object: &K, live: &[K]) -> Result<(), Error> {
         let name = object.name_any();
-        let wanted = document(object).map_err(|source| Error::json::<K>(&name, source))?;
-        let there = find(live, &name);
-        if let Some(there) = there {
-            let holds = serde_json::to_value(there).is_ok_and(|there| holds(&there, &wanted));
-            if holds || there.meta().deletion_timestamp.is_some() {
-                return Ok(());
-            }
+        let in_json = |source| Error::json::<K>(&name, source);
+        let wanted = document(object).map_err(in_json)?;
+        let seen = find(live, &name);
+        let there = seen.map(serde_json::to_value).transpose().map_err(in_json)?;
+        if seen.is_some_and(|seen| seen.meta().deletion_timestamp.is_some())
+            || there.as_ref().is_some_and(|there| holds(there, &wanted))
+        {
+            return Ok(());
         }
-        // What nobody has seen as ours may be somebody else's: then the API server names the conflict.
-        let how = PatchParams { force: there.is_some(), ..PatchParams::apply(OPERATOR) };
-        match self.api::<K>().patch(&name, &how, &Patch::Apply(&wanted)).await {
-            Ok(_) => self.done::<K>(if there.is_some() { "Updated" } else { "Created" }, &name),
+        match self.bring::<K>(&name, there.as_ref(), &wanted).await {
+            Ok(now) => match seen {
+                Some(seen) if now.resource_version() == seen.resource_version() => {}
+                Some(_) => self.done::<K>("Updated", &name),
+                None => self.done::<K>("Created", &name),
+            },
             Err(error) => self.failed::<K>(&name, error),
         }
         Ok(())
+    }
+
+    /// Applies `wanted`, and takes away what somebody added where nothing else belongs: applying alone leaves that.
+    async fn bring<K: Child>(&self, name: &str, there: Option<&Value>, wanted: &Value) -> Result<K, kube::Error> {
+        let api = self.api::<K>();
+        let (plain, forced) = (PatchParams::apply(OPERATOR), PatchParams::apply(OPERATOR).force());
+        let merge = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+        // What nobody has seen as ours may be somebody else's: then the API server names the conflict.
+        let how = if there.is_some() { &forced } else { &plain };
+        let applied = match (api.patch(name, how, &Patch::Apply(wanted)).await, there) {
+            // Lists that were changed by hand can contradict the ones that are merged into them.
+            (Err(kube::Error::Api(status)), Some(there)) if status.code == 422 => {
+                let correction = correction(there, wanted);
+                api.patch(name, &merge, &Patch::Merge(correction)).await.map_err(|_| kube::Error::Api(status))?;
+                api.patch(name, &forced, &Patch::Apply(wanted)).await?
+            }
+            (Err(kube::Error::Api(status)), None) if status.code == 409 => {
+                // Ours all the same, without the labels by which we find it? A patch that changes nothing tells.
+                let there: K = api.patch(name, &merge, &Patch::Merge(serde_json::json!({}))).await?;
+                let uid = self.observed.stack.uid();
+                if !there.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()) {
+                    return Err(kube::Error::Api(status));
+                }
+                api.patch(name, &forced, &Patch::Apply(wanted)).await?
+            }
+            (applied, _) => applied?,
+        };
+        let now = serde_json::to_value(&applied).map_err(kube::Error::SerdeError)?;
+        if there.is_none() || holds(&now, wanted) {
+            return Ok(applied);
+        }
+        api.patch(name, &merge, &Patch::Merge(correction(&now, wanted))).await
     }
 }
 
@@ -316,66 +352,9 @@ fn checksum(wanted: &Value) -> String {
     hex(&Sha256::digest(wanted.to_string()))
 }
 
-/// Whether `there` has everything that `wanted` has. The API server adds to objects and writes quantities in its own way.
-fn holds(there: &Value, wanted: &Value) -> bool {
-    match (there, wanted) {
-        (Value::Object(there), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| match there.get(key) {
-            Some(there) => holds(there, wanted),
-            None => is_nothing(wanted),
-        }),
-        (Value::Array(there), Value::Array(wanted)) => {
-            there.len() == wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| holds(there, wanted))
-        }
-        // The checksum has told that the wish is the same: two spellings of one quantity are.
-        (Value::String(there), Value::String(wanted)) => {
-            there == wanted || quantity(there).is_some_and(|there| quantity(wanted) == Some(there))
-        }
-        (there, wanted) => there == wanted,
-    }
-}
-
-/// Empty objects and lists are left out by the API server.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Bool(set) => !set,
-        Value::String(text) => text.is_empty(),
-        Value::Number(number) => number.as_i64() == Some(0),
-    }
-}
-
 /// 24 random bytes in hexadecimal digits: nothing that anything would have to quote.
 fn password() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 24];
     getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-    use serde_json::json;
-
-    #[rstest]
-    #[case(json!({"a": 1, "b": 2}), json!({"a": 1}), true)]
-    #[case(json!({"a": 1}), json!({"a": 2}), false)]
-    #[case(json!({}), json!({"a": {}, "b": []}), true)]
-    #[case(json!({}), json!({"a": {"b": 1}}), false)]
-    #[case(json!([{"a": 1, "b": 2}]), json!([{"a": 1}]), true)]
-    #[case(json!([{"a": 1}, {"a": 2}]), json!([{"a": 1}]), false)]
-    #[case(json!({"cpu": "1"}), json!({"cpu": "1000m"}), true)]
-    #[case(json!({"memory": "1Gi"}), json!({"memory": "1024Mi"}), true)]
-    #[case(json!({"memory": "1Gi"}), json!({"memory": "1G"}), false)]
-    #[case(json!({"cpu": "1500m"}), json!({"cpu": "1.5"}), true)]
-    #[case(json!({"value": "tandem/web:1"}), json!({"value": "tandem/web:2"}), false)]
-    fn an_object_holds_what_is_asked_for_whatever_else_it_has(
-        #[case] there: Value,
-        #[case] wanted: Value,
-        #[case] expected: bool,
-    ) {
-        assert_eq!(holds(&there, &wanted), expected);
-    }
 }

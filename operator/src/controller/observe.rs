@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -19,6 +19,9 @@ use crate::names::Component;
 
 /// How long a Pod may take from its creation to its first container before events are looked at.
 const USUAL: SignedDuration = SignedDuration::from_secs(4);
+
+/// How long the cluster may take to say that it cannot make a volume.
+const NEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Debug)]
@@ -59,7 +62,11 @@ impl Observed {
 
     /// Whether Pods are missing, or created but not started: no watch tells why.
     pub fn lacks_pods(&self) -> bool {
-        self.live.stateful_sets.iter().any(lacks_pods) || self.pods.iter().any(is_about_to_start)
+        // Why a volume is not made is told in its first seconds; that it was made, a watch tells.
+        let unbound = |claim: &PersistentVolumeClaim| is_unbound(claim) && age(claim).is_some_and(|age| age < NEW);
+        self.live.claims.iter().any(unbound)
+            || self.live.stateful_sets.iter().any(lacks_pods)
+            || self.pods.iter().any(is_about_to_start)
     }
 
     /// A component's Pods.
@@ -79,13 +86,20 @@ fn is_about_to_start(pod: &Pod) -> bool {
 
 /// Whether an object is older than what the cluster needs for its usual steps, during which events are no news.
 fn is_late(object: &impl ResourceExt) -> bool {
-    let created = object.creation_timestamp().map(|created| Timestamp::now().duration_since(created.0));
-    created.is_some_and(|age| age > USUAL)
+    age(object).is_some_and(|age| age > USUAL)
+}
+
+fn age(object: &impl ResourceExt) -> Option<SignedDuration> {
+    object.creation_timestamp().map(|created| Timestamp::now().duration_since(created.0))
 }
 
 fn lacks_pods(set: &StatefulSet) -> bool {
     let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     set.status.as_ref().map_or(0, |status| status.replicas) < wanted
+}
+
+fn is_unbound(claim: &PersistentVolumeClaim) -> bool {
+    claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending")
 }
 
 /// The reason of a Pod whose container ended with an error, whether it waits for its next start or runs once more.
@@ -154,7 +168,9 @@ pub async fn observe(
 
 async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> Result<Contents, kube::Error> {
     let of = [Component::Mysql, Component::Web].into_iter().flat_map(|component| references::of(stack, component));
-    let wanted: BTreeSet<(Kind, String)> = of.map(|reference| (reference.kind, reference.name)).collect();
+    // One without a name is missing: there is nothing to read.
+    let named = of.filter(|reference| !reference.name.is_empty());
+    let wanted: BTreeSet<(Kind, String)> = named.map(|reference| (reference.kind, reference.name)).collect();
     let read = wanted.into_iter().map(async |(kind, name)| {
         let content = content(client, namespace, kind, &name).await?;
         Ok::<_, kube::Error>(((kind, name), content))
@@ -200,7 +216,9 @@ async fn refusals(
     let sets = live.stateful_sets.iter().filter(|set| lacks_pods(set) && is_late(*set));
     let sets = sets.map(|set| ("StatefulSet", set.name_any()));
     let pods = pods.iter().filter(|pod| is_about_to_start(pod) && is_late(*pod)).map(|pod| ("Pod", pod.name_any()));
-    for (kind, name) in sets.chain(pods) {
+    let claims = live.claims.iter().filter(|claim| is_unbound(claim));
+    let claims = claims.map(|claim| ("PersistentVolumeClaim", claim.name_any()));
+    for (kind, name) in sets.chain(pods).chain(claims) {
         let about = format!("involvedObject.kind={kind},involvedObject.name={name},type=Warning");
         let which = ListParams::default().fields(&about);
         let events = Api::<Event>::namespaced(client.clone(), namespace).list(&which).await?;

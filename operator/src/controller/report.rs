@@ -5,10 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
+use sha2::{Digest, Sha256};
 
 use crate::controller::apply::{self, Change};
 use crate::controller::build::migration::{self, Stage};
 use crate::controller::observe::{CRASHED, Observed, waits_for};
+use crate::controller::references::hex;
 use crate::controller::validate::{Problem, Validated};
 use crate::crd::{MysqlStatus, ServiceType, WebStackStatus, WebStatus};
 use crate::names::{self, Component};
@@ -48,7 +50,10 @@ pub fn status(
     let refused = |tier| refused.as_ref().filter(|(concerned, _)| *concerned == tier).map(|(_, words)| words);
     let (mysql, mysql_status) = mysql(observed, validated.mysql.as_ref(), refused(Component::Mysql));
     let (web, web_status) = web(observed, validated.web.as_ref(), refused(Component::Web));
-    let database_ready = mysql.condition("the database serves");
+    let database_ready = mysql.condition(match stack.spec.mysql {
+        Some(_) => "the database serves",
+        None => "the database is not the operator's: nothing is known of it",
+    });
     let web_ready = web.condition("the web tier serves");
     let rolling = rolling(observed, changes);
     let ready = match (&mysql, &web) {
@@ -98,6 +103,9 @@ pub fn status(
 
 const SUSPENDED: &str = "Suspended";
 
+/// The scheduler's word for a Pod that no node takes.
+const UNSCHEDULABLE: &str = "Unschedulable";
+
 /// What the API server refused, as `(reason, message)`.
 fn refused(error: &apply::Error) -> (String, String) {
     let reason = match error {
@@ -119,6 +127,13 @@ fn trouble(observed: &Observed, component: Component) -> Option<(String, String)
     let pods: Vec<_> = observed.pods_of(component).filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
     let refusal = |object: &str| observed.refusals.iter().find(|(refused, _)| refused == object);
     let told = pods.iter().find_map(|pod| waits_for(pod));
+    if component == Component::Mysql && told.as_ref().is_some_and(|(reason, _)| reason == UNSCHEDULABLE) {
+        // A volume that cannot be made keeps a Pod from every node; the scheduler does not say why.
+        let mut claims = observed.live.claims.iter().map(ResourceExt::name_any);
+        if let Some((claim, words)) = claims.find_map(|claim| refusal(&claim)) {
+            return Some(("VolumeMissing".to_owned(), format!("PersistentVolumeClaim {claim}: {words}")));
+        }
+    }
     told.or_else(|| {
         let (_, words) = refusal(&name).or_else(|| pods.iter().find_map(|pod| refusal(&pod.name_any())))?;
         let reason = if words.contains("exceeded quota") { "QuotaExceeded" } else { "PodsRefused" };
@@ -272,7 +287,9 @@ fn at(host: &str, port: i32) -> String {
 pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut push = |type_, reason: &str, note: String, secondary| {
-        let (reason, action) = (reason.to_owned(), "Reconcile".to_owned());
+        // Events of one reason are gathered into one, with the words of the first, unless their actions differ.
+        let action = format!("Reconcile-{}", &hex(&Sha256::digest(&note))[..8]);
+        let reason = reason.to_owned();
         events.push(Event { type_, reason, note: Some(note), action, secondary });
     };
     if observed.stack.status.is_none() {
@@ -283,7 +300,6 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
         }
     } else {
         for Change { action, kind, name } in changes {
-            // Events are told apart by what they are about, not by their words.
             let about = ObjectReference { kind: Some(kind.clone()), name: Some(name.clone()), ..Default::default() };
             push(EventType::Normal, action, format!("{kind} {name}"), Some(about));
         }

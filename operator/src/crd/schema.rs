@@ -1,8 +1,9 @@
 //! Schemas that say more than the Rust types do. Every text and list has a limit: the API server refuses rules whose
 //! cost it cannot bound.
 
-use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar};
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 /// The name of an object in the same namespace.
 pub(super) fn name(_: &mut SchemaGenerator) -> Schema {
@@ -28,6 +29,7 @@ pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
         name.insert("maxLength".to_owned(), 256.into());
         name.insert("minLength".to_owned(), 1.into());
     }
+    named(&mut variable, "/properties/valueFrom/properties", &["configMapKeyRef", "secretKeyRef"]);
     json_schema!({
         "type": "array",
         "maxItems": 256,
@@ -35,6 +37,27 @@ pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
     })
+}
+
+/// ConfigMaps and Secrets that become variables.
+pub(super) fn env_from(generator: &mut SchemaGenerator) -> Schema {
+    let mut source = EnvFromSource::json_schema(generator);
+    named(&mut source, "/properties", &["configMapRef", "secretRef"]);
+    json_schema!({"type": "array", "maxItems": 16, "items": source})
+}
+
+/// Kubernetes takes references without a name, for history's sake; they can only fail.
+fn named(schema: &mut Schema, below: &str, references: &[&str]) {
+    for reference in references {
+        if let Some(Value::Object(reference)) = schema.pointer_mut(&format!("{below}/{reference}")) {
+            reference.insert("required".to_owned(), json!(["name"]));
+        }
+        let name = schema.pointer_mut(&format!("{below}/{reference}/properties/name"));
+        if let Some(name) = name.and_then(Value::as_object_mut) {
+            name.remove("default");
+            name.insert("minLength".to_owned(), 1.into());
+        }
+    }
 }
 
 /// Server options: a map from an option to its value.
