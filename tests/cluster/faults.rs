@@ -31,9 +31,11 @@ fn a_killed_mysqld_comes_back_with_its_rows() {
     stack.sql("CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
     // PID 1 takes no SIGKILL from its own container, but a crash it makes itself ends it.
     namespace.run(&["exec", "shop-mysql-0", "--", "sh", "-c", "kill -SEGV 1"]);
+    // Of the Pod itself: what the stack's status says may still be about the time before.
     wait_for("a restart", PATIENCE, || {
         let pod = namespace.get("pod", "shop-mysql-0")?;
-        (pod["status"]["containerStatuses"][0]["restartCount"].as_u64()? > 0).then_some(())
+        let container = &pod["status"]["containerStatuses"][0];
+        (container["restartCount"].as_u64()? > 0 && container["ready"] == true).then_some(())
     });
     stack.settled();
     assert_eq!(stack.sql("SELECT a FROM kept"), "7");
