@@ -1,5 +1,5 @@
-//! One reconcile, in five steps: observe → validate → build → apply → report. Only the first and the last two talk to
-//! the cluster; what lies between is pure.
+//! One reconcile, in five steps: observe → validate → build → apply → report. Only the first, which also makes passwords
+//! that are missing, and the last two talk to the cluster; what lies between is pure.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -131,6 +131,13 @@ impl Namespace {
         self.try_apply(document).unwrap();
     }
 
+    /// A small stack called `shop` that serves.
+    pub(crate) fn serving(&self) -> Stack<'_> {
+        let stack = self.stack("shop", small());
+        stack.settled();
+        stack
+    }
+
     /// Applies a WebStack.
     pub(crate) fn stack(&self, name: &str, spec: Value) -> Stack<'_> {
         self.apply(&web_stack(name, spec));
@@ -239,6 +246,16 @@ impl<'a> Stack<'a> {
             "exec mysql -uroot -p\"$(cat $MYSQL_ROOT_PASSWORD_FILE)\" -N -e \"{statement}\" employees 2>/dev/null"
         );
         self.namespace.ok(&["exec", &pod, "--", "sh", "-c", &script])
+    }
+
+    /// Writes a row that must never get lost.
+    pub(crate) fn keep_a_row(&self) {
+        self.sql("CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
+    }
+
+    /// That row is there.
+    pub(crate) fn has_kept_it(&self) {
+        assert_eq!(self.sql("SELECT a FROM kept"), "7");
     }
 
     /// The label that all objects of the stack carry.

@@ -21,8 +21,7 @@ fn holder(cluster: &Cluster) -> String {
 fn the_other_replica_goes_on_when_the_leader_is_killed_during_a_roll() {
     let cluster = cluster_or_skip!();
     let namespace = cluster.namespace();
-    let stack = namespace.stack("shop", small());
-    stack.settled();
+    let stack = namespace.serving();
     let leader = wait_for("a leader", PATIENCE, || Some(holder(cluster)).filter(|name| !name.is_empty()));
     stack.patch(json!({"web": {"replicas": 4, "env": [{"name": "LOG_LEVEL", "value": "warn"}]}}));
     cluster.ok(&["-n", "tandem-system", "delete", "pod", &leader, "--grace-period=0", "--force"]);
@@ -36,8 +35,7 @@ fn the_other_replica_goes_on_when_the_leader_is_killed_during_a_roll() {
 fn a_reconcile_leaves_alone_what_is_right() {
     let cluster = cluster_or_skip!();
     let namespace = cluster.namespace();
-    let stack = namespace.stack("shop", small());
-    stack.settled();
+    let stack = namespace.serving();
     let operators = cluster.ok(&["-n", "tandem-system", "get", "pods", "-l", LABEL, "-o", "name"]);
     assert_eq!(operators.lines().count(), 2);
     let generations = || -> Vec<(String, String)> {
@@ -107,9 +105,8 @@ fn a_restart_of_the_api_server_is_outlived() {
         return;
     };
     let namespace = cluster.namespace();
-    let stack = namespace.stack("shop", small());
-    stack.settled();
-    stack.sql("CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
+    let stack = namespace.serving();
+    stack.keep_a_row();
     stack.patch(json!({"web": {"replicas": 3, "env": [{"name": "LOG_LEVEL", "value": "warn"}]}}));
     let ((), met) = under_load(stack.address(), 4, true, "GET", || {
         let restarted = Command::new("sh").args(["-c", &restart]).output().unwrap();
@@ -123,18 +120,32 @@ fn a_restart_of_the_api_server_is_outlived() {
         stack.settled();
     });
     assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
-    assert_eq!(stack.sql("SELECT a FROM kept"), "7");
+    stack.has_kept_it();
+}
+
+/// The operator of the whole cluster is away as long as this lives, whatever becomes of the test.
+struct Away(&'static Cluster);
+
+impl Away {
+    fn take(cluster: &'static Cluster) -> Self {
+        cluster.ok(&["-n", "tandem-system", "scale", "deployment/tandem-operator", "--replicas=0"]);
+        let gone = ["-n", "tandem-system", "wait", "--for=delete", "pod", "-l", LABEL, "--timeout=120s"];
+        cluster.ok(&gone);
+        Self(cluster)
+    }
+}
+
+impl Drop for Away {
+    fn drop(&mut self) {
+        self.0.run(&["-n", "tandem-system", "scale", "deployment/tandem-operator", "--replicas=2"]);
+    }
 }
 
 #[test]
 #[ignore = "takes the other operator away"]
 fn an_operator_of_one_namespace_needs_no_more_than_a_role_in_it() {
     let cluster = cluster_or_skip!();
-    let scale = |replicas: &str| {
-        cluster.ok(&["-n", "tandem-system", "scale", "deployment/tandem-operator", &format!("--replicas={replicas}")]);
-        cluster.ok(&["-n", "tandem-system", "rollout", "status", "deployment/tandem-operator", "--timeout=120s"]);
-    };
-    scale("0");
+    let away = Away::take(cluster);
     let (home, elsewhere) = (cluster.namespace(), cluster.namespace());
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/one-namespace");
     home.apply_text(&cluster.ok(&["kustomize", folder]).replace("tandem-system", &home.name)).unwrap();
@@ -145,6 +156,6 @@ fn an_operator_of_one_namespace_needs_no_more_than_a_role_in_it() {
     seen.wait("Ready", "False", "Suspended", PATIENCE);
     assert!(home.get("statefulset", "shop-mysql").is_some());
     assert_eq!(unseen.get()["status"], Value::Null);
-    scale("2");
+    drop(away);
     unseen.wait("Ready", "False", "Suspended", PATIENCE);
 }

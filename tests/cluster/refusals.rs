@@ -130,8 +130,7 @@ fn a_quota_is_told_and_its_end_heals() {
 #[test]
 fn a_server_option_that_mysqld_refuses_is_told_by_name() {
     let namespace = cluster_or_skip!().namespace();
-    let stack = namespace.stack("shop", small());
-    stack.settled();
+    let stack = namespace.serving();
     stack.patch(json!({"mysql": {"config": {"max_conections": "5"}}}));
     let message = stack.wait("Ready", "False", "ContainerCrashed", PATIENCE);
     assert!(message.contains("MYSQL_CONF_MAX_CONECTIONS"), "{message}");

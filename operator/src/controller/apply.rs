@@ -1,8 +1,8 @@
 //! Brings the cluster to what was built: creates, changes and deletes, and writes nothing where nothing differs.
 //!
 //! An object is applied when what is asked for changed (its checksum, kept in an annotation, differs) or when somebody
-//! else changed what we asked for (the object no longer holds it all). Both are needed: the first sees fields that we
-//! no longer set, the second changes by hand.
+//! else changed what we asked for, or added where nothing else belongs (difference.rs). Both are needed: the first sees
+//! fields that we no longer set, the second changes by hand.
 
 use std::collections::BTreeMap;
 
@@ -135,8 +135,8 @@ pub async fn generate(client: &Client, observed: &mut Observed) -> Result<Option
     }
 }
 
-/// Does all of it, and says what it changed, beginning with what was `generated`. An object that is refused does not keep the others from being applied: the
-/// first error counts.
+/// Does all of it, and says what it changed, beginning with what was `generated`. An object that is refused does not
+/// keep the others from being applied: the first error counts.
 pub async fn apply(
     client: &Client,
     observed: &Observed,
