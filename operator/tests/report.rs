@@ -131,6 +131,7 @@ fn a_migration_that_fails(#[case] state: Value) {
 #[case(json!({"exitCode": 1}), "exit code 1")]
 #[case(json!({"exitCode": 137, "message": "all was well"}), "ended by signal 9, after: all was well")]
 #[case(json!({"exitCode": 139}), "ended by signal 11")]
+#[case(json!({"exitCode": 255}), "exit code 255")]
 #[case(json!({"exitCode": 137, "reason": "OOMKilled"}), "OOMKilled: it needed more than its memory limit")]
 fn a_container_that_ended(#[case] ended: Value, #[case] cause: &str) {
     let mut observed = cluster(json!({"mysql": {}}), mysql(0), web(2), true);

@@ -32,6 +32,11 @@ fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
             json!({"mysql": {}, "web": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "", "key": "k"}}}]}}),
             "spec.web.env[0].valueFrom.secretKeyRef.name",
         ),
+        (
+            "a",
+            json!({"mysql": {}, "web": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "b"}}}]}}),
+            "spec.web.env[0].valueFrom.secretKeyRef.key",
+        ),
         ("a", json!({"mysql": {}, "web": {"replicas": -1}}), "spec.web.replicas"),
         ("a", json!({"mysql": {}, "web": {"service": {"port": 0}}}), "spec.web.service.port"),
         ("a", json!({"mysql": {}, "web": {"env": [{"name": "DATABASE_URL", "value": "x"}]}}), "spec.web.env"),

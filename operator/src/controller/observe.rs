@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -105,8 +106,8 @@ fn is_unbound(claim: &PersistentVolumeClaim) -> bool {
 /// The reason of a Pod whose container ended with an error, whether it waits for its next start or runs once more.
 pub const CRASHED: &str = "ContainerCrashed";
 
-/// What a signal's number is added to in the exit code of what it ended.
-const SIGNALLED: i32 = 128;
+/// The exit codes of what a signal ended: 128 and the signal's number, of which there are 64.
+const SIGNALS: RangeInclusive<i32> = 129..=192;
 
 /// What keeps a Pod from running, if something does: one word, and a sentence.
 pub fn waits_for(pod: &Pod) -> Option<(String, String)> {
@@ -142,8 +143,8 @@ fn container_waits_for(status: &ContainerStatus) -> Option<(String, String)> {
     let line = said.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
     let cause = match (ended.reason.as_deref(), ended.exit_code, line) {
         (Some("OOMKilled"), ..) => "OOMKilled: it needed more than its memory limit".to_owned(),
-        (_, code, Some(line)) if code > SIGNALLED => format!("ended by signal {}, after: {line}", code - SIGNALLED),
-        (_, code, None) if code > SIGNALLED => format!("ended by signal {}", code - SIGNALLED),
+        (_, code, Some(line)) if SIGNALS.contains(&code) => format!("ended by signal {}, after: {line}", code - 128),
+        (_, code, None) if SIGNALS.contains(&code) => format!("ended by signal {}", code - 128),
         (_, _, Some(line)) => line.to_owned(),
         (_, code, None) => format!("exit code {code}"),
     };

@@ -50,7 +50,10 @@ pub(super) fn env_from(generator: &mut SchemaGenerator) -> Schema {
 fn named(schema: &mut Schema, below: &str, references: &[&str]) {
     for reference in references {
         if let Some(Value::Object(reference)) = schema.pointer_mut(&format!("{below}/{reference}")) {
-            reference.insert("required".to_owned(), json!(["name"]));
+            let required = reference.entry("required").or_insert_with(|| json!([]));
+            if let Some(required) = required.as_array_mut().filter(|required| !required.contains(&json!("name"))) {
+                required.push("name".into());
+            }
         }
         let name = schema.pointer_mut(&format!("{below}/{reference}/properties/name"));
         if let Some(name) = name.and_then(Value::as_object_mut) {
