@@ -36,6 +36,7 @@ pub mod observe;
 pub mod references;
 pub mod report;
 pub mod validate;
+pub mod warnings;
 
 /// How long one reconcile may take. The client tries again for minutes where the API server is overloaded.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -46,7 +47,8 @@ const DEBOUNCE: Duration = Duration::from_millis(400);
 /// How many stacks are reconciled at once.
 const CONCURRENCY: u16 = 16;
 
-/// When a stack is looked at again without any event: watches miss nothing, this is for what no watch shows.
+/// When a stack is looked at again without any event: soon, where what is not there yet is not worth a word yet, and
+/// late otherwise, since watches miss nothing.
 const SOON: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_secs(300);
 
@@ -126,9 +128,7 @@ pub async fn reconcile(stack: Arc<WebStack>, context: Arc<Context>) -> Result<Ac
 
 async fn steps(stack: Arc<WebStack>, context: &Context) -> Result<Action, Error> {
     context.cache.ready().await;
-    let (live, pods) = (context.cache.objects(&stack)?, context.cache.pods(&stack)?);
-    let observed = observe::observe(&context.client, stack, live, pods).await;
-    let mut observed = observed.map_err(Error::Observe)?;
+    let mut observed = observe::observe(&context.client, &context.cache, stack).await?;
     let generated = apply::generate(&context.client, &mut observed).await;
     let validated = validate::validate(&observed);
     let built = build::build(&observed, &validated, &context.around);
@@ -146,7 +146,7 @@ async fn steps(stack: Arc<WebStack>, context: &Context) -> Result<Action, Error>
     }
     write_status(&context.client, &observed.stack, status).await.map_err(Error::Report)?;
     outcome?;
-    Ok(Action::requeue(if observed.lacks_pods() { SOON } else { LATE }))
+    Ok(Action::requeue(if observed.is_young() { SOON } else { LATE }))
 }
 
 /// Writes the status where it differs.

@@ -13,7 +13,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::ObjectRef;
@@ -22,11 +22,12 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::watch;
 
 use crate::controller::objects::{Child, Objects};
+use crate::controller::warnings::{self, Warnings};
 use crate::crd::WebStack;
 use crate::names::OPERATOR;
 
-/// How many kinds are watched.
-const KINDS: usize = 13;
+/// How many kinds are watched, warnings among them.
+const KINDS: usize = 14;
 
 /// Objects as JSON by their names, by the stack that they belong to. As typed objects they would take six times the
 /// memory, and an operator looks at few of them at any time.
@@ -38,9 +39,12 @@ struct Shelves {
     complete: HashMap<&'static str, Shelf>,
     /// What is being told anew, from the begin of a watch.
     incoming: HashMap<&'static str, Shelf>,
+    warnings: Warnings,
+    /// Whether the warnings that there are have been told once.
+    warned: bool,
 }
 
-/// The objects of all stacks.
+/// The objects of all stacks, and the warnings about them.
 pub struct Cache {
     shelves: Mutex<Shelves>,
     /// How many kinds are complete.
@@ -70,7 +74,7 @@ impl Cache {
     /// An object cannot be written as JSON.
     pub fn take<K: Child>(&self, event: watcher::Event<K>) -> serde_json::Result<Vec<ObjectRef<WebStack>>> {
         let mut shelves = self.shelves();
-        let Shelves { complete, incoming } = &mut *shelves;
+        let Shelves { complete, incoming, .. } = &mut *shelves;
         Ok(match event {
             watcher::Event::Init => {
                 incoming.insert(K::KIND, Shelf::new());
@@ -85,7 +89,7 @@ impl Cache {
                 let now = incoming.remove(K::KIND).unwrap_or_default();
                 let stacks = now.keys().cloned().collect();
                 let before = complete.insert(K::KIND, now).unwrap_or_default();
-                self.complete.send_replace(complete.len());
+                self.complete.send_replace(shelves.kinds());
                 [stacks, before.into_keys().collect::<Vec<_>>()].concat()
             }
             watcher::Event::Apply(object) => put(complete.entry(K::KIND).or_default(), &object)?.into_iter().collect(),
@@ -102,6 +106,22 @@ impl Cache {
                 owner.into_iter().collect()
             }
         })
+    }
+
+    /// Takes in what the watch of warnings tells; the stacks that it is about.
+    pub fn warn(&self, event: watcher::Event<Event>) -> Vec<ObjectRef<WebStack>> {
+        let mut shelves = self.shelves();
+        if matches!(event, watcher::Event::InitDone) {
+            shelves.warned = true;
+            self.complete.send_replace(shelves.kinds());
+        }
+        let about = shelves.warnings.take(event);
+        about.map(|about| shelves.holders(&about)).unwrap_or_default()
+    }
+
+    /// The words of the last warning about an object.
+    pub fn warning(&self, object: &impl ResourceExt) -> Option<String> {
+        self.shelves().warnings.about(&object.uid()?).map(str::to_owned)
     }
 
     /// What there is of one stack, but for its Pods.
@@ -136,6 +156,25 @@ impl Cache {
 }
 
 impl Shelves {
+    /// How many kinds have been told completely.
+    fn kinds(&self) -> usize {
+        self.complete.len() + usize::from(self.warned)
+    }
+
+    /// The stacks that hold an object.
+    fn holders(&self, about: &warnings::About) -> Vec<ObjectRef<WebStack>> {
+        let shelf = self.complete.iter().find(|(kind, _)| **kind == about.kind).map(|(_, shelf)| shelf);
+        let holds = |stack: &ObjectRef<WebStack>, objects: &BTreeMap<String, Box<[u8]>>| {
+            stack.namespace.as_deref() == Some(&about.namespace) && objects.contains_key(&about.name)
+        };
+        shelf
+            .into_iter()
+            .flatten()
+            .filter(|(stack, objects)| holds(stack, objects))
+            .map(|(stack, _)| stack.clone())
+            .collect()
+    }
+
     /// A stack's objects of one kind, in the names' order.
     fn of<K: Child>(&self, stack: &WebStack) -> serde_json::Result<Vec<K>> {
         let objects = self.complete.get(K::KIND).and_then(|shelf| shelf.get(&ObjectRef::from_obj(stack)));
@@ -177,6 +216,7 @@ pub fn watch(
     watches.kind::<HorizontalPodAutoscaler>(|_| {});
     watches.kind::<Ingress>(|_| {});
     watches.kind::<Pod>(|pod| pod.spec = None);
+    watches.warnings();
     debug_assert_eq!(watches.changes.len(), KINDS, "the cache is ready when all of these have told");
     (watches.cache, watches.changes)
 }
@@ -199,11 +239,27 @@ impl Watches<'_> {
             })
             .default_backoff();
         let cache = Arc::clone(&self.cache);
+        self.follow(K::KIND, events, move |event| cache.take(event).map_err(|error| error.to_string()));
+    }
+
+    fn warnings(&mut self) {
+        let all = watcher::Config::default().fields(warnings::SELECTOR);
+        let events = watcher(api::<Event>(self.client, self.namespace), all).default_backoff();
+        let cache = Arc::clone(&self.cache);
+        self.follow("Event", events, move |event| Ok(cache.warn(event)));
+    }
+
+    /// Adds the stacks that `take` finds in `events` to the changes.
+    fn follow<E: 'static>(
+        &mut self,
+        kind: &'static str,
+        events: impl Stream<Item = watcher::Result<E>> + Send + 'static,
+        take: impl Fn(E) -> Result<Vec<ObjectRef<WebStack>>, String> + Send + 'static,
+    ) {
         let changes = events.flat_map(move |event| {
-            let taken = event.map_err(|error| error.to_string());
-            let taken = taken.and_then(|event| cache.take(event).map_err(|error| error.to_string()));
+            let taken = event.map_err(|error| error.to_string()).and_then(&take);
             stream::iter(taken.unwrap_or_else(|error| {
-                tracing::warn!(kind = K::KIND, error, "a watch was interrupted");
+                tracing::warn!(kind, error, "a watch was interrupted");
                 Vec::new()
             }))
         });
@@ -280,6 +336,23 @@ mod tests {
         assert_eq!(*cache.complete.borrow(), 1);
         told(&cache, Event::InitDone);
         assert_eq!(*cache.complete.borrow(), 1);
+    }
+
+    #[test]
+    fn a_warning_is_told_to_the_stack_whose_object_it_is_about() {
+        let cache = Cache::default();
+        let mut object = map("shop", "a");
+        object.metadata.uid = Some("1".to_owned());
+        told(&cache, Event::Apply(object.clone()));
+        let about = |namespace: &str| {
+            let object = json!({"kind": "ConfigMap", "namespace": namespace, "name": "a", "uid": "1"});
+            from_value(json!({"metadata": {"name": "e"}, "involvedObject": object, "message": "no"})).unwrap()
+        };
+        assert!(cache.warn(Event::Apply(about("another"))).is_empty());
+        let stacks = cache.warn(Event::Apply(about("default")));
+        assert_eq!(stacks.iter().map(|stack| stack.name.as_str()).collect::<Vec<_>>(), ["shop"]);
+        assert_eq!(cache.warning(&object).as_deref(), Some("no"));
+        assert_eq!(cache.warning(&map("shop", "a")), None, "another object of the same name");
     }
 
     proptest! {

@@ -2,27 +2,25 @@
 //! from the API server. No reconcile remembers anything of another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
+use crate::controller::Error;
+use crate::controller::cache::Cache;
 use crate::controller::objects::Objects;
 use crate::controller::references::{self, Content, Contents, Kind};
 use crate::crd::WebStack;
 use crate::names::Component;
 
-/// How long a Pod may take from its creation to its first container before events are looked at.
+/// How long Pods may take to be created, and to their first container, before warnings about them count: in between there
+/// are some that mean nothing.
 const USUAL: SignedDuration = SignedDuration::from_secs(4);
-
-/// How long the cluster may take to say that it cannot make a volume.
-const NEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Debug)]
@@ -61,13 +59,10 @@ impl Observed {
             || self.stateful_set().and_then(|set| set.status.as_ref()?.ready_replicas).unwrap_or_default() > 0
     }
 
-    /// Whether Pods are missing, or created but not started: no watch tells why.
-    pub fn lacks_pods(&self) -> bool {
-        // Why a volume is not made is told in its first seconds; that it was made, a watch tells.
-        let unbound = |claim: &PersistentVolumeClaim| is_unbound(claim) && age(claim).is_some_and(|age| age < NEW);
-        self.live.claims.iter().any(unbound)
-            || self.live.stateful_sets.iter().any(lacks_pods)
-            || self.pods.iter().any(is_about_to_start)
+    /// Whether something is not there that may still come within the usual time.
+    pub fn is_young(&self) -> bool {
+        self.live.stateful_sets.iter().any(|set| lacks_pods(set) && !is_late(set))
+            || self.pods.iter().any(|pod| is_about_to_start(pod) && !is_late(pod))
     }
 
     /// A component's Pods.
@@ -85,13 +80,9 @@ fn is_about_to_start(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && waiting.any(|reason| reason == "ContainerCreating")
 }
 
-/// Whether an object is older than what the cluster needs for its usual steps, during which events are no news.
+/// Whether an object is older than what the cluster needs for its usual steps.
 fn is_late(object: &impl ResourceExt) -> bool {
-    age(object).is_some_and(|age| age > USUAL)
-}
-
-fn age(object: &impl ResourceExt) -> Option<SignedDuration> {
-    object.creation_timestamp().map(|created| Timestamp::now().duration_since(created.0))
+    object.creation_timestamp().is_some_and(|created| Timestamp::now().duration_since(created.0) > USUAL)
 }
 
 fn lacks_pods(set: &StatefulSet) -> bool {
@@ -151,19 +142,15 @@ fn container_waits_for(status: &ContainerStatus) -> Option<(String, String)> {
     Some((CRASHED.to_owned(), cause))
 }
 
-/// Adds to what the cache has of a stack what its Pods read, and why Pods are missing.
+/// Gathers it: what the cache has of a stack, and what its Pods read.
 ///
 /// # Errors
 /// The cluster cannot be read.
-pub async fn observe(
-    client: &Client,
-    stack: Arc<WebStack>,
-    live: Objects,
-    pods: Vec<Pod>,
-) -> Result<Observed, kube::Error> {
+pub async fn observe(client: &Client, cache: &Cache, stack: Arc<WebStack>) -> Result<Observed, Error> {
+    let (live, pods) = (cache.objects(&stack)?, cache.pods(&stack)?);
+    let refusals = refusals(cache, &live, &pods);
     let namespace = stack.namespace().unwrap_or_default();
-    let contents = contents(client, &namespace, &stack).await?;
-    let refusals = refusals(client, &namespace, &live, &pods).await?;
+    let contents = contents(client, &namespace, &stack).await.map_err(Error::Observe)?;
     Ok(Observed { stack, live, pods, contents, refusals })
 }
 
@@ -198,33 +185,19 @@ async fn content(client: &Client, namespace: &str, kind: Kind, name: &str) -> Re
     })
 }
 
-/// What is told by events alone, which are read only while Pods are missing: a quota or a policy that keeps them from
-/// being created (a Deployment has a condition for it, a StatefulSet has not), a volume or a network that keeps one from
-/// being started.
-async fn refusals(
-    client: &Client,
-    namespace: &str,
-    live: &Objects,
-    pods: &[Pod],
-) -> Result<Vec<(String, String)>, kube::Error> {
-    let mut refusals = Vec::new();
-    for deployment in &live.deployments {
+/// Why Pods are missing. A Deployment has a condition for it; for a StatefulSet, for a volume that cannot be made, and for
+/// a Pod whose volume or network is not there, there are warnings alone.
+fn refusals(cache: &Cache, live: &Objects, pods: &[Pod]) -> Vec<(String, String)> {
+    let conditions = live.deployments.iter().flat_map(|deployment| {
         let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let failure = conditions.filter(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
-        let words = failure.filter_map(|condition| condition.message.clone());
-        refusals.extend(words.map(|words| (deployment.name_any(), words)));
-    }
+        let failures = conditions.filter(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
+        failures.filter_map(|condition| Some((deployment.name_any(), condition.message.clone()?)))
+    });
     let sets = live.stateful_sets.iter().filter(|set| lacks_pods(set) && is_late(*set));
-    let sets = sets.map(|set| ("StatefulSet", set.name_any()));
-    let pods = pods.iter().filter(|pod| is_about_to_start(pod) && is_late(*pod)).map(|pod| ("Pod", pod.name_any()));
+    let sets = sets.filter_map(|set| Some((set.name_any(), cache.warning(set)?)));
+    let pods = pods.iter().filter(|pod| is_about_to_start(pod) && is_late(*pod));
+    let pods = pods.filter_map(|pod| Some((pod.name_any(), cache.warning(pod)?)));
     let claims = live.claims.iter().filter(|claim| is_unbound(claim));
-    let claims = claims.map(|claim| ("PersistentVolumeClaim", claim.name_any()));
-    for (kind, name) in sets.chain(pods).chain(claims) {
-        let about = format!("involvedObject.kind={kind},involvedObject.name={name},type=Warning");
-        let which = ListParams::default().fields(&about);
-        let events = Api::<Event>::namespaced(client.clone(), namespace).list(&which).await?;
-        let words = events.items.into_iter().rev().find_map(|event| event.message);
-        refusals.extend(words.map(|words| (name, words)));
-    }
-    Ok(refusals)
+    let claims = claims.filter_map(|claim| Some((claim.name_any(), cache.warning(claim)?)));
+    conditions.chain(sets).chain(pods).chain(claims).collect()
 }
