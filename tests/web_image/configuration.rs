@@ -17,6 +17,9 @@ use crate::image::{image_or_skip, strict};
 #[case("BODY_SIZE_LIMIT=1m; return 200", "BODY_SIZE_LIMIT is ")]
 #[case("PROXY_UPSTREAM=web", "PROXY_UPSTREAM is \"web\": give HOST:PORT")]
 #[case("TRUSTED_PROXIES=10.0.0.0/99", "TRUSTED_PROXIES is ")]
+#[case("RATE_LIMIT=fast", "RATE_LIMIT is \"fast\": give requests per second from 1 to 100000")]
+#[case("RATE_LIMIT_BURST=10", "RATE_LIMIT_BURST needs RATE_LIMIT")]
+#[case("CLIENT_REQUEST_LIMIT=0", "CLIENT_REQUEST_LIMIT is \"0\": ")]
 #[case("SHUTDOWN_TIMEOUT=-1", "SHUTDOWN_TIMEOUT is \"-1\": ")]
 fn a_bad_variable_is_refused(#[case] variable: &str, #[case] message: &str) {
     let container = strict(&image_or_skip!(), &["-e", variable]);

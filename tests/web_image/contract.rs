@@ -135,6 +135,27 @@ fn text_is_compressed_for_who_takes_it() {
 }
 
 #[test]
+fn what_the_application_compressed_is_not_compressed_again() {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    let answer = container.get_with("/encoded?100000", "Accept-Encoding: gzip, br;q=0.9, zstd");
+    assert_eq!((answer.header("content-encoding"), answer.body.len()), (Some("br"), 100_000));
+    let headers: Value =
+        serde_json::from_str(&container.get_with("/headers", "Accept-Encoding: br, zstd").body).unwrap();
+    assert_eq!(headers["accept-encoding"], "br, zstd", "the application chooses: {headers}");
+}
+
+#[test]
+fn a_trace_passes_unchanged_and_none_is_made() {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let seen =
+        |headers: &str| -> Value { serde_json::from_str(&container.get_with("/headers", headers).body).unwrap() };
+    let headers = seen(&format!("traceparent: {traceparent}\r\ntracestate: a=b"));
+    assert_eq!((&headers["traceparent"], &headers["tracestate"]), (&traceparent.into(), &"a=b".into()), "{headers}");
+    assert!(seen("X-A: b").get("traceparent").is_none());
+}
+
+#[test]
 fn secrets_reach_the_application_alone_and_odd_values_unchanged() {
     let image = image_or_skip!();
     let secret = r#"DATABASE_PASSWORD=%(ENV_HOME)s 100% "q" 'p' $HOME `id` \ ; é"#;

@@ -16,6 +16,8 @@ mod front;
 #[cfg(test)]
 mod image;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod output;

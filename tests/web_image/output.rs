@@ -42,6 +42,31 @@ fn a_request_is_one_json_line_on_stdout_and_errors_go_to_stderr() {
     }
 }
 
+#[rstest]
+#[case::the_clients(
+    "/a",
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "0af7651916cd43dd8448eb211c80319c"
+)]
+#[case::of_a_later_version(
+    "/b",
+    "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what",
+    "0af7651916cd43dd8448eb211c80319c"
+)]
+#[case::the_applications(
+    "/traced?00-1bf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "none",
+    "1bf7651916cd43dd8448eb211c80319c"
+)]
+#[case::none("/c", "00-0AF7-01", "")]
+fn the_line_names_the_trace(#[case] path: &str, #[case] traceparent: &str, #[case] trace_id: &str) {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    container.get_with(path, &format!("traceparent: {traceparent}"));
+    let line =
+        wait_for("the line", 5, || container.stdout().lines().find(|line| line.contains(path)).map(ToOwned::to_owned));
+    assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["trace_id"], trace_id, "{line}");
+}
+
 #[test]
 fn garbage_is_one_json_line_too() {
     let container = strict(&image_or_skip!(), &[]).serving();

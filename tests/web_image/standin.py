@@ -10,7 +10,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler
 
-started = time.time()
+# The handlers that are slow at the moment.
+slow = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,19 +44,27 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "signal":
             os.kill(os.getpid(), int(argument))
         elif path == "slow":
+            slow.append(self)
             time.sleep(float(argument))
+            slow.remove(self)
             self.answer(200, "slow\n")
+        elif path == "busy":
+            self.answer(200, str(len(slow)))
         elif path == "headers":
             self.answer(200, json.dumps({k.lower(): v for k, v in self.headers.items()}))
         elif path == "environment":
             self.answer(200, json.dumps(dict(os.environ)))
         elif path == "big":
             self.answer(200, "x" * int(argument))
+        elif path == "encoded":
+            self.answer(200, "x" * int(argument), Content_Encoding="br", Vary="Accept-Encoding")
         elif path == "stderr":
             print(argument, file=sys.stderr, flush=True)
             self.answer(200, "said\n")
         elif path == "unavailable":
             self.answer(503, "the database is away\n", Retry_After="7")
+        elif path == "traced":
+            self.answer(200, "traced\n", traceresponse=argument)
         elif path == "readyz" and os.path.exists("/tmp/not-ready"):
             self.answer(503, "not ready\n")
         else:

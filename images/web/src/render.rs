@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use askama::Template;
 
 use crate::link::Program;
-use crate::settings::{Network, NginxLimits, RUN, Role, Settings};
+use crate::settings::{ClientLimits, Network, NginxLimits, RUN, Role, Settings};
 
 /// What the machine is like, as far as nginx's configuration depends on it.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ struct Nginx<'a> {
     port: u16,
     metrics_public: bool,
     limits: &'a NginxLimits,
+    client_limits: &'a ClientLimits,
     trusted_proxies: &'a [Network],
     application: Option<String>,
     proxy: Option<Proxy>,
@@ -83,6 +84,7 @@ pub(crate) fn nginx(settings: &Settings, machine: &Machine) -> Result<String, as
         port: settings.port,
         metrics_public: settings.metrics_public,
         limits: &settings.limits,
+        client_limits: &settings.client_limits,
         trusted_proxies: &settings.trusted_proxies,
         application,
         proxy,
@@ -166,6 +168,17 @@ mod tests {
         assert!(hidden.contains("location = /metrics") && !public.contains("/metrics"));
     }
 
+    #[test]
+    fn a_limited_client_is_known_by_its_address() {
+        let limited = read(&[("RATE_LIMIT", "10"), ("RATE_LIMIT_BURST", "30"), ("CLIENT_REQUEST_LIMIT", "8")]).unwrap();
+        let text = nginx(&limited, &machine()).unwrap();
+        let (_, after) = text.split_once("    # A client is").unwrap();
+        let (block, _) = after.split_once("\n    gzip on;").unwrap();
+        insta::assert_snapshot!("nginx_limited", format!("    # A client is{block}"));
+        assert!(text.contains("error_page 400 404 405 408 413 414 429 "), "{text}");
+        assert!(!nginx(&read(&[]).unwrap(), &machine()).unwrap().contains("limit_"));
+    }
+
     /// The characters that give a configuration its structure.
     fn structure(text: &str) -> String {
         text.chars().filter(|c| ";{}\n\r#'\"\\$%[]=".contains(*c)).collect()
@@ -196,8 +209,8 @@ mod tests {
             role in prop_oneof![Just("app"), Just("proxy")],
         ) {
             let name = VARIABLES[index].name();
-            // These choose between two structures, and the tests above show both.
-            prop_assume!(name != "WEB_ROLE" && name != "METRICS_PUBLIC");
+            // These choose between two structures, and the tests above show both; the limits are numbers.
+            prop_assume!(!["WEB_ROLE", "METRICS_PUBLIC", "RATE_LIMIT", "CLIENT_REQUEST_LIMIT"].contains(&name));
             let (role, nobody) = (("WEB_ROLE", role), ("TRUSTED_PROXIES", "none"));
             let Some(mut settings) = read(&[role, nobody, (name, &value)]) else { return Ok(()) };
             let plain = read(&[role, nobody]).unwrap();

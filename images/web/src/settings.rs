@@ -85,9 +85,31 @@ const CONNECTIONS: Variable<u32> = Variable::new(
     "NGINX_CONNECTIONS",
     "a number from 64 to 65536",
     number::<u32, 64, 65_536>,
-    "Connections per worker, to clients and to the application together.",
+    "Connections per worker, to clients and to the application together. Each takes 0.4 KB of memory from the start. \
+     Slow clients hold one each: as many of them as this fit beside everybody else, so it must not be small.",
 )
-.default("4096");
+.default("12288");
+const RATE_LIMIT: Variable<u32> = Variable::new(
+    "RATE_LIMIT",
+    "requests per second from 1 to 100000",
+    number::<u32, 1, 100_000>,
+    "The most requests per second of one client; more are answered with 429 and `Retry-After`. A client is an IPv4 \
+     address or an IPv6 network of 64 bits, judged by `TRUSTED_PROXIES`. `/healthz` and `/readyz` are exempt. Not set: \
+     no limit.",
+);
+const RATE_BURST: Variable<u32> = Variable::new(
+    "RATE_LIMIT_BURST",
+    "requests from 0 to 100000",
+    number::<u32, 0, 100_000>,
+    "With `RATE_LIMIT`: how many requests a client may be ahead of its rate. Default: those of one second.",
+);
+const CLIENT_REQUESTS: Variable<u32> = Variable::new(
+    "CLIENT_REQUEST_LIMIT",
+    "requests from 1 to 65535",
+    number::<u32, 1, 65_535>,
+    "The most requests of one client (see `RATE_LIMIT`) that are being answered at a time; more are answered with 429. \
+     It bounds who reads large answers slowly. Not set: no limit.",
+);
 const BODY_SIZE: Variable<u64> = Variable::new(
     "BODY_SIZE_LIMIT",
     "a size from 1 to 1024g: bytes, or a number with k, m or g",
@@ -153,6 +175,9 @@ pub(crate) const VARIABLES: &[&dyn tandem_environment::Described] = &[
     &METRICS_PUBLIC,
     &WORKERS,
     &CONNECTIONS,
+    &RATE_LIMIT,
+    &RATE_BURST,
+    &CLIENT_REQUESTS,
     &BODY_SIZE,
     &HEADER_SIZE,
     &CLIENT_TIMEOUT,
@@ -176,6 +201,7 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Networks,
     pub(crate) metrics_public: bool,
     pub(crate) limits: NginxLimits,
+    pub(crate) client_limits: ClientLimits,
     pub(crate) shutdown_delay: u32,
 }
 
@@ -205,6 +231,28 @@ pub(crate) struct NginxLimits {
     pub(crate) keepalive_timeout: u32,
     pub(crate) app_timeout: u32,
     pub(crate) shutdown_timeout: u32,
+}
+
+/// What one client may do at most; nothing is limited by default.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClientLimits {
+    pub(crate) rate: Option<Rate>,
+    /// Requests that are being answered at a time.
+    pub(crate) requests: Option<u32>,
+}
+
+impl ClientLimits {
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        self.rate.is_some() || self.requests.is_some()
+    }
+}
+
+/// Requests per second, and how many may come ahead of that rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) per_second: u32,
+    pub(crate) burst: u32,
 }
 
 /// What the health check needs to know.
@@ -260,8 +308,18 @@ impl Settings {
                 app_timeout: APP_TIMEOUT.require(environment)?,
                 shutdown_timeout: SHUTDOWN_TIMEOUT.require(environment)?,
             },
+            client_limits: ClientLimits { rate: rate(environment)?, requests: CLIENT_REQUESTS.read(environment)? },
             shutdown_delay: SHUTDOWN_DELAY.require(environment)?,
         })
+    }
+}
+
+/// The limit of requests per second. A burst that would be ignored is refused: who gives one expects a limit.
+fn rate(environment: &Environment) -> Result<Option<Rate>, Error> {
+    match (RATE_LIMIT.read(environment)?, RATE_BURST.read(environment)?) {
+        (Some(per_second), burst) => Ok(Some(Rate { per_second, burst: burst.unwrap_or(per_second) })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::Conflict("RATE_LIMIT_BURST needs RATE_LIMIT: give both, or none".to_owned())),
     }
 }
 
@@ -531,6 +589,10 @@ mod tests {
     #[case("APP_TIMEOUT", "0")]
     #[case("SHUTDOWN_DELAY", "-1")]
     #[case("SHUTDOWN_TIMEOUT", "3601")]
+    #[case("RATE_LIMIT", "0")]
+    #[case("RATE_LIMIT", "10r/s")]
+    #[case("RATE_LIMIT_BURST", "-1")]
+    #[case("CLIENT_REQUEST_LIMIT", "0")]
     #[case("HEALTH_PATH", "readyz")]
     #[case("HEALTH_PATH", "/a b")]
     #[case("HEALTH_PATH", "/a\r\nHost: b")]
@@ -592,6 +654,21 @@ mod tests {
         assert_eq!(read(&[("WEB_ROLE", "proxy")]).unwrap().trusted_proxies, []);
         assert_eq!(read(&[]).unwrap().trusted_proxies.len(), 6);
         assert_eq!(read(&[("TRUSTED_PROXIES", "none")]).unwrap().trusted_proxies, []);
+    }
+
+    #[rstest]
+    #[case(&[], ClientLimits::default())]
+    #[case(&[("RATE_LIMIT", "5")], ClientLimits { rate: Some(Rate { per_second: 5, burst: 5 }), requests: None })]
+    #[case(&[("RATE_LIMIT", "5"), ("RATE_LIMIT_BURST", "0")], ClientLimits { rate: Some(Rate { per_second: 5, burst: 0 }), requests: None })]
+    #[case(&[("CLIENT_REQUEST_LIMIT", "9")], ClientLimits { rate: None, requests: Some(9) })]
+    fn clients_are_limited_only_when_asked_for(#[case] pairs: &[(&str, &str)], #[case] expected: ClientLimits) {
+        assert_eq!(read(pairs).unwrap().client_limits, expected);
+    }
+
+    #[test]
+    fn a_burst_without_a_rate_is_refused() {
+        let error = read(&[("RATE_LIMIT_BURST", "5")]).unwrap_err();
+        assert_eq!(error, "RATE_LIMIT_BURST needs RATE_LIMIT: give both, or none");
     }
 
     #[test]
