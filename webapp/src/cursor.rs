@@ -14,7 +14,7 @@ use crate::hash::fnv1a;
 use crate::search::{Limit, Search, Sort, storable};
 
 /// The longest cursor that is looked at.
-const MAX_LENGTH: usize = 1024;
+pub(crate) const MAX_LENGTH: usize = 1024;
 
 /// In which direction the page lies, seen from the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -38,7 +38,11 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     let mut response = next.run(request).instrument(span).await;
 
     if let Some(error) = response.extensions_mut().remove::<Error>() {
-        let written = if api { error.problem() } else { error.page(app.site(app.cache.last_known().as_deref())) };
+        let written = if api {
+            error.problem(id.to_str().unwrap_or_default())
+        } else {
+            error.page(app.site(app.cache.last_known().as_deref()))
+        };
         let (parts, body) = written.into_parts();
         *response.body_mut() = body;
         response.headers_mut().extend(parts.headers);

@@ -4,7 +4,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::db;
 use crate::search::Invalid;
@@ -31,6 +32,24 @@ pub enum Error {
     /// Our mistake: 500. What happened is in the log, not in the answer.
     #[error("Something went wrong here. It has been logged under this request's id.")]
     Internal,
+}
+
+/// What the API sends instead of an answer: problem details (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
+    /// The kind of problem. There are no others than the status tells apart.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    kind: &'static str,
+    /// What the status means.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What happened, and where it is the client's mistake, what is allowed.
+    detail: String,
+    /// The request's id, by which the server's logs can be searched.
+    request_id: &'a str,
 }
 
 impl Error {
@@ -65,14 +84,15 @@ impl Error {
         }
     }
 
-    /// The error as problem+json.
-    pub fn problem(&self) -> Response {
-        let body = json!({
-            "type": "about:blank",
-            "title": self.title(),
-            "status": self.status().as_u16(),
-            "detail": self.to_string(),
-        });
+    /// The error as problem+json, for the request of that id.
+    pub fn problem(&self, request_id: &str) -> Response {
+        let body = Problem {
+            kind: "about:blank",
+            title: self.title(),
+            status: self.status().as_u16(),
+            detail: self.to_string(),
+            request_id,
+        };
         ([(header::CONTENT_TYPE, "application/problem+json")], Json(body)).into_response()
     }
 }

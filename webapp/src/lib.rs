@@ -3,7 +3,7 @@
 //! One request's way: [`server`] accepts it, `envelope` gives it an id and times it, [`router`] finds its handler in
 //! `routes`, the handler checks what came from outside ([`search`], [`cursor`]), asks [`db`] (and [`catalog`], which
 //! keeps what is dear to count), and a template in [`views`] writes the page; an [`error`] becomes a page or
-//! problem+json on the way out. [`config`] and [`migrations`] stand beside it, for `main`.
+//! problem+json on the way out. [`openapi`] describes the API. [`config`] and [`migrations`] stand beside it, for `main`.
 
 pub mod app;
 pub mod catalog;
@@ -15,6 +15,7 @@ pub mod error;
 pub mod hash;
 pub mod metrics;
 pub mod migrations;
+pub mod openapi;
 pub mod router;
 mod routes;
 pub mod search;

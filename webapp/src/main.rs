@@ -1,4 +1,4 @@
-//! The command line: `webapp serve`, `webapp check` and `webapp migrate`. All configuration comes from the environment.
+//! The command line: `webapp serve`, `webapp check`, `webapp migrate` and `webapp openapi`. All configuration comes from the environment.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use tandem_environment::Environment;
 use tandem_webapp::config::Config;
 use tandem_webapp::migrations::{self, Outcome};
+use tandem_webapp::openapi;
 use tandem_webapp::server;
 
 /// How long `webapp migrate` waits for another process that migrates the same database.
@@ -30,6 +31,8 @@ enum Command {
     Check,
     /// Add the indexes that the pages need to the database
     Migrate,
+    /// Print the description of the API, an OpenAPI document
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -44,17 +47,22 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    let config = Config::read(&Environment::from_process())?;
+    let config = || Config::read(&Environment::from_process());
     // One thread: pages are cheap next to the queries that they wait for, and each further thread costs memory.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let result = match command {
         Command::Serve => {
+            let config = config()?;
             tandem_environment::log::start(config.log_level, config.log_format);
             runtime.block_on(server::serve(config)).map_err(Into::into)
         }
-        Command::Migrate => runtime.block_on(migrate(&config)),
-        Command::Check => runtime.block_on(server::check(&config)).map_err(Into::into),
+        Command::Migrate => runtime.block_on(migrate(&config()?)),
+        Command::Check => runtime.block_on(server::check(&config()?)).map_err(Into::into),
+        Command::Openapi => {
+            print!("{}", openapi::text());
+            Ok(())
+        }
     };
     // A name look-up that hangs must not keep the process.
     runtime.shutdown_background();

@@ -5,33 +5,49 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::envelope::envelope;
-use crate::routes::{assets, departments, employees, not_found, overview, probes, show, wrong_method};
+use crate::openapi;
+use crate::routes::{assets, departments, docs, employees, not_found, overview, probes, show, wrong_method};
 
 /// The routes of the main listener.
 pub fn pages(app: Arc<App>, metrics_public: bool) -> Router {
-    let mut router = Router::new()
+    let mut router = all();
+    if metrics_public {
+        router = router.route("/metrics", get(probes::metrics));
+    }
+    finish(router, app)
+}
+
+/// What everybody may see.
+pub(crate) fn all() -> Router<Arc<App>> {
+    Router::new()
         .route("/", get(overview::page))
         .route("/show", get(show::page))
         .route("/employees", get(employees::list_page))
         .route("/employees/{emp_no}", get(employees::one_page))
         .route("/departments", get(departments::list_page))
         .route("/departments/{dept_no}", get(departments::one_page))
-        .route("/api/v1/overview", get(overview::api))
-        .route("/api/v1/show", get(show::api))
-        .route("/api/v1/employees", get(employees::list_api))
-        .route("/api/v1/employees/{emp_no}", get(employees::one_api))
-        .route("/api/v1/departments", get(departments::list_api))
-        .route("/api/v1/departments/{dept_no}", get(departments::one_api))
         .route("/assets/{file}", get(assets::file))
         .route("/healthz", get(probes::healthz))
-        .route("/readyz", get(probes::readyz));
-    if metrics_public {
-        router = router.route("/metrics", get(probes::metrics));
-    }
-    finish(router, app)
+        .route("/readyz", get(probes::readyz))
+        .route("/api/openapi.json", get(docs::openapi))
+        .merge(Router::from(api()))
+}
+
+/// The routes below `/api/v1`, each at the path that its handler's description names. They come with the OpenAPI
+/// document that is made of these descriptions.
+pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::introduction())
+        .routes(routes!(overview::api))
+        .routes(routes!(show::api))
+        .routes(routes!(employees::list_api))
+        .routes(routes!(employees::one_api))
+        .routes(routes!(departments::list_api))
+        .routes(routes!(departments::one_api))
 }
 
 /// The routes of the second listener, for whoever watches this process.

@@ -2,6 +2,7 @@
 
 pub(crate) mod assets;
 pub(crate) mod departments;
+pub(crate) mod docs;
 pub(crate) mod employees;
 pub(crate) mod overview;
 pub(crate) mod probes;

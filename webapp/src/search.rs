@@ -13,7 +13,7 @@ use crate::cursor::Cursor;
 /// The longest query string that is looked at: all fields at their longest fit several times.
 const MAX_QUERY: usize = 4096;
 /// The longest text of a field; the longest column is 50.
-const MAX_TEXT: usize = 100;
+pub(crate) const MAX_TEXT: usize = 100;
 /// Rows on a page where nothing else is asked for.
 const DEFAULT_LIMIT: u32 = 25;
 /// The most rows on a page.
@@ -34,11 +34,13 @@ pub enum Name {
 }
 
 /// An employee's gender, as the data set has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
 pub enum Gender {
     /// `M`.
+    #[schema(rename = "M")]
     Male,
     /// `F`.
+    #[schema(rename = "F")]
     Female,
 }
 
@@ -81,6 +83,8 @@ macro_rules! words {
         impl $type {
             /// Every value.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
+            /// Every value's spelling in a query string.
+            pub const WORDS: &[&str] = &[$($word),+];
 
             /// The value's spelling in a query string.
             pub const fn word(self) -> &'static str {
@@ -94,7 +98,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("one of {}", [$($word),+].join(", "))),
+                    _ => Err(format!("one of {}", Self::WORDS.join(", "))),
                 }
             }
         }

@@ -133,6 +133,7 @@ async fn errors_of_the_api_are_problems(#[case] path: &str, #[case] status: u16)
     let problem: serde_json::Value = serde_json::from_str(response.body()).unwrap();
     assert_eq!(problem["status"], status);
     assert!(problem["title"].is_string() && problem["detail"].is_string());
+    assert_eq!(problem["request_id"], header(&response, "x-request-id"));
 }
 
 #[rstest]

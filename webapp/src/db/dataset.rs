@@ -2,19 +2,22 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Database, Error};
 
 /// The description that a data set carries with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct DataSet {
     /// `test_db`, `sample`, or a name of the operator's own.
     pub name: String,
     /// What it is, in one line.
     pub description: String,
     /// Where it comes from, an address.
+    #[schema(required)]
     pub source: Option<String>,
     /// The licence that it is given under.
+    #[schema(required)]
     pub licence: Option<String>,
     /// How many employees were loaded.
     pub employees: u32,

@@ -2,11 +2,12 @@
 
 use chrono::NaiveDate;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Database, Error};
 
 /// One department.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Department {
     /// Its number, four characters.
     pub dept_no: String,
@@ -15,7 +16,7 @@ pub struct Department {
 }
 
 /// Somebody who manages a department, or did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Manager {
     /// The employee's number.
     pub emp_no: i32,
@@ -25,7 +26,8 @@ pub struct Manager {
     pub last_name: String,
     /// Since when.
     pub from_date: NaiveDate,
-    /// Until when; `None` is still.
+    /// Until when; nothing, null in JSON, is still.
+    #[schema(required)]
     pub to_date: Option<NaiveDate>,
 }
 

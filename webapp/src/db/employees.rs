@@ -3,15 +3,17 @@
 use chrono::NaiveDate;
 use serde::Serialize;
 use sqlx::{MySql, QueryBuilder};
+use utoipa::ToSchema;
 
 use super::{Database, Error};
 use crate::cursor::{Cursor, Direction, Key};
 use crate::search::{Filter, Gender, Name, Order, Search, Sort, Status};
 
 /// One employee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Employee {
     /// The employee's number.
+    #[schema(example = 10_001)]
     pub emp_no: i32,
     /// Birth date.
     pub birth_date: NaiveDate,
@@ -20,35 +22,38 @@ pub struct Employee {
     /// Last name.
     pub last_name: String,
     /// `M` or `F`.
+    #[schema(value_type = Gender)]
     pub gender: String,
     /// Hire date.
     pub hire_date: NaiveDate,
 }
 
 /// A salary and when it was paid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Salary {
     /// The salary.
     pub salary: i32,
     /// Since when.
     pub from_date: NaiveDate,
-    /// Until when; `None` is still.
+    /// Until when; nothing, null in JSON, is still.
+    #[schema(required)]
     pub to_date: Option<NaiveDate>,
 }
 
 /// A title and when it was held.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Title {
     /// The title.
     pub title: String,
     /// Since when.
     pub from_date: NaiveDate,
-    /// Until when; `None` is still.
+    /// Until when; nothing, null in JSON, is still.
+    #[schema(required)]
     pub to_date: Option<NaiveDate>,
 }
 
 /// A department and when the employee was in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Assignment {
     /// The department's number.
     pub dept_no: String,
@@ -56,14 +61,15 @@ pub struct Assignment {
     pub dept_name: String,
     /// Since when.
     pub from_date: NaiveDate,
-    /// Until when; `None` is still.
+    /// Until when; nothing, null in JSON, is still.
+    #[schema(required)]
     pub to_date: Option<NaiveDate>,
     /// As its manager.
     pub manager: bool,
 }
 
 /// What somebody has earned, been and done, the newest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Career {
     /// Departments.
     pub departments: Vec<Assignment>,

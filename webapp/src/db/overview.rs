@@ -1,11 +1,12 @@
 //! The figures of the overview. They cost whole index scans: only the catalogue asks for them, and keeps them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Database, Error};
 
 /// How many rows the data set has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     /// Employees, current and former.
     pub employees: i64,
@@ -20,7 +21,7 @@ pub struct Counts {
 }
 
 /// One department and how many work there today.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Headcount {
     /// The department's number.
     pub dept_no: String,

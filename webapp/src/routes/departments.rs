@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{DeptNo, NoParameters, Page, html, site};
 use crate::app::App;
 use crate::db;
 use crate::db::departments::{Department, Manager};
 use crate::db::employees::Employee;
+use crate::db::overview::Headcount;
 use crate::error::Error;
 use crate::search::{Filter, Limit, Order, Search, Sort, Status};
 use crate::views;
@@ -24,10 +26,23 @@ pub(crate) async fn list_page(State(app): State<Arc<App>>, _: NoParameters) -> P
     html(&views::Departments { site: app.site(Some(&catalog)), departments: &catalog.departments })
 }
 
-/// `/api/v1/departments`.
-pub(crate) async fn list_api(State(app): State<Arc<App>>, _: NoParameters) -> Result<Json<Value>, Error> {
+/// The departments.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Departments {
+    /// All of them, by number.
+    departments: Vec<Headcount>,
+}
+
+/// The departments
+///
+/// With how many people work there today.
+#[utoipa::path(
+    get, path = "/api/v1/departments", tag = "departments",
+    operation_id = "listDepartments", responses((status = OK, body = Departments)),
+)]
+pub(crate) async fn list_api(State(app): State<Arc<App>>, _: NoParameters) -> Result<Json<Departments>, Error> {
     let catalog = app.live_catalog().await?;
-    Ok(Json(json!({ "departments": catalog.departments })))
+    Ok(Json(Departments { departments: catalog.departments.clone() }))
 }
 
 /// `/departments/{dept_no}`.
@@ -42,20 +57,42 @@ pub(crate) async fn one_page(State(app): State<Arc<App>>, DeptNo(dept_no): DeptN
     })
 }
 
-/// `/api/v1/departments/{dept_no}`.
+/// A department and its people.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OneDepartment {
+    /// The department.
+    department: Department,
+    /// How many work there today.
+    headcount: i64,
+    /// Everybody who manages or managed it, the newest first.
+    managers: Vec<Manager>,
+    /// Those of today who were hired last.
+    recent_hires: Vec<Employee>,
+    /// Where the list of everybody who works there today is.
+    #[schema(format = "uri-reference", example = "/api/v1/employees?department=d005&status=current")]
+    employees: String,
+}
+
+/// One department
+///
+/// With its managers, and those who were hired last.
+#[utoipa::path(
+    get, path = "/api/v1/departments/{dept_no}", tag = "departments", params(DeptNo),
+    operation_id = "getDepartment", responses((status = OK, body = OneDepartment)),
+)]
 pub(crate) async fn one_api(
     State(app): State<Arc<App>>,
     DeptNo(dept_no): DeptNo,
     _: NoParameters,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<OneDepartment>, Error> {
     let One { department, headcount, managers, hires } = one(&app, &dept_no).await?;
-    Ok(Json(json!({
-        "department": department,
-        "headcount": headcount,
-        "managers": managers,
-        "recent_hires": hires,
-        "employees": format!("/api/v1/employees?department={}&status=current", department.dept_no),
-    })))
+    Ok(Json(OneDepartment {
+        employees: format!("/api/v1/employees?department={}&status=current", department.dept_no),
+        department,
+        headcount,
+        managers,
+        recent_hires: hires,
+    }))
 }
 
 struct One {

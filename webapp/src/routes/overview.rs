@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{NoParameters, Page, html};
 use crate::app::App;
+use crate::db::dataset::DataSet;
+use crate::db::overview::{Counts, Headcount};
 use crate::error::Error;
 use crate::views;
 
@@ -17,15 +21,40 @@ pub(crate) async fn page(State(app): State<Arc<App>>, _: NoParameters) -> Page {
     html(&views::Overview { site: app.site(Some(&catalog)), catalog: &catalog })
 }
 
-/// `/api/v1/overview`.
-pub(crate) async fn api(State(app): State<Arc<App>>, _: NoParameters) -> Result<Json<Value>, Error> {
+/// The data set at a glance.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Overview {
+    /// What the data set says about itself; null where it says nothing.
+    #[schema(required)]
+    dataset: Option<DataSet>,
+    /// How many rows there are.
+    counts: Counts,
+    /// The departments, by number.
+    departments: Vec<Headcount>,
+    /// When this was counted.
+    counted_at: DateTime<Utc>,
+    /// The database that was asked, as `host:port/name`.
+    #[schema(example = "mysql:3306/employees")]
+    database: String,
+    /// The replica that answers.
+    served_by: String,
+}
+
+/// The data set at a glance
+///
+/// What it is, how many rows it has, and how many people work in each department today. Counted at most ten minutes ago.
+#[utoipa::path(
+    get, path = "/api/v1/overview", tag = "overview",
+    operation_id = "getOverview", responses((status = OK, body = Overview)),
+)]
+pub(crate) async fn api(State(app): State<Arc<App>>, _: NoParameters) -> Result<Json<Overview>, Error> {
     let catalog = app.live_catalog().await?;
-    Ok(Json(json!({
-        "dataset": catalog.dataset,
-        "counts": catalog.counts,
-        "departments": catalog.departments,
-        "counted_at": catalog.counted_at,
-        "database": app.db.address(),
-        "served_by": app.served_by,
-    })))
+    Ok(Json(Overview {
+        dataset: catalog.dataset.clone(),
+        counts: catalog.counts,
+        departments: catalog.departments.clone(),
+        counted_at: catalog.counted_at,
+        database: app.db.address().to_owned(),
+        served_by: app.served_by.clone(),
+    }))
 }
