@@ -67,6 +67,10 @@ const WRONG: &[(&[(&str, &str)], &str)] = &[
     (&[R, ("MYSQL_CONF_MAX_CONNECTIONS", "99999999")], "MYSQL_CONF_MAX_CONNECTIONS is not what mysqld allows: "),
     (&[R, ("MYSQL_CONF_TMPDIR", "/nonexistent")], "MYSQL_CONF_TMPDIR is not what mysqld allows: Can't get stat"),
     (&[R, ("MYSQL_CONF_SQL_MODE", "NONSENSE")], "MYSQL_CONF_SQL_MODE is not what mysqld allows: "),
+    (
+        &[R, ("MYSQL_CONF_INNODB_BUFFER_POOL_SIZE", "100T")],
+        "MYSQL_CONF_INNODB_BUFFER_POOL_SIZE is 104857600 MiB: there are ",
+    ),
     (&[R, ("MYSQL_CONF_DATADIR", "/tmp")], "MYSQL_CONF_DATADIR sets an option that the image sets itself"),
     (
         &[R, ("MYSQL_CONF_LOOSE_INIT_FILE", "/tmp/x")],

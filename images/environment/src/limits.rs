@@ -35,6 +35,13 @@ impl Limits {
         self.number("memory.max").or_else(|| self.number("memory/memory.limit_in_bytes")).filter(|&n| n < UNLIMITED)
     }
 
+    /// All memory that a process can have, in bytes: the limit, or what the machine has where that is less; `None` where
+    /// the kernel tells neither.
+    pub fn all_memory(&self) -> Option<u64> {
+        let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kibibytes(&text, "MemTotal:"));
+        self.memory().into_iter().chain(machine).min()
+    }
+
     /// The processor quota in cores (1.5 is one core and a half); `None` where the container has none.
     pub fn cores(&self) -> Option<f64> {
         let (quota, period) = match self.text("cpu.max") {
@@ -72,8 +79,12 @@ impl Limits {
 
 /// Bytes of memory that this process holds, as the kernel counts them.
 pub fn resident_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// The bytes of a line such as `VmRSS:  1234 kB`.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -107,6 +118,14 @@ mod tests {
     #[case(&[("memory/memory.limit_in_bytes", "1073741824\n")], Some(1_073_741_824))]
     fn memory_is_read_from_either_version(#[case] files: &[(&str, &str)], #[case] expected: Option<u64>) {
         assert_eq!(limits(files).1.memory(), expected);
+    }
+
+    #[test]
+    fn all_memory_is_the_limit_or_the_machines() {
+        let machine = limits(&[]).1.all_memory().unwrap();
+        assert!(machine > 100_000_000);
+        assert_eq!(limits(&[("memory.max", "1000\n")]).1.all_memory(), Some(1000));
+        assert_eq!(limits(&[("memory.max", "1152921504606846975\n")]).1.all_memory(), Some(machine));
     }
 
     #[rstest]

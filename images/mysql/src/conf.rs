@@ -112,6 +112,17 @@ pub fn adjustment(output: &str, options: &[(String, String, String)]) -> Option<
     })
 }
 
+/// What is wrong with a buffer pool that is larger than `memory` bytes, by mysqld's list of its effective variables. mysqld
+/// itself would begin to fill it, and take the machine or the container down.
+pub fn oversized(variables: &str, memory: u64, options: &[(String, String, String)]) -> Option<String> {
+    let mut lines = variables.lines().filter_map(|line| line.strip_prefix("innodb-buffer-pool-size "));
+    let pool = lines.find_map(|value| value.trim().parse::<u64>().ok()).filter(|&pool| pool > memory)?;
+    let variable = options.iter().find(|(_, option, _)| option == "innodb_buffer_pool_size");
+    let name = variable.map_or("innodb_buffer_pool_size", |(variable, ..)| variable);
+    let (pool, memory) = (pool / MIB, memory / MIB);
+    Some(format!("{name} is {pool} MiB: there are {memory} MiB of memory, give at most that, less 400 for the rest"))
+}
+
 /// The variable that mysqld's words are about: they hold its option, or else its value in quotes.
 fn culprit<'a>(words: &str, options: &'a [(String, String, String)]) -> Option<&'a str> {
     let spelled = words.replace('-', "_");
@@ -205,6 +216,25 @@ mod tests {
         let line = "MYSQL_CONF_BACK_LOG is not what mysqld allows: option 'back_log': unsigned value 0 adjusted to 1.";
         assert_eq!(adjustment(output, &options).as_deref(), Some(line));
         assert_eq!(adjustment(output, &[]), None);
+    }
+
+    #[rstest]
+    #[case("innodb-buffer-pool-size                     134217728\n", None)]
+    #[case("innodb-buffer-pool-size-in-mebibytes        9999999999999\n", None)]
+    #[case(
+        "a  1\ninnodb-buffer-pool-size                     1099511627776\n",
+        Some(
+            "innodb_buffer_pool_size is 1048576 MiB: there are 1024 MiB of memory, give at most that, less 400 for the rest"
+        )
+    )]
+    fn a_pool_that_no_memory_can_hold_is_refused(#[case] variables: &str, #[case] said: Option<&str>) {
+        assert_eq!(oversized(variables, 1024 * MIB, &[]).as_deref(), said);
+        let name = "MYSQL_CONF_INNODB_BUFFER_POOL_SIZE";
+        let options = [(name.to_owned(), "innodb_buffer_pool_size".to_owned(), "1T".to_owned())];
+        assert_eq!(
+            oversized(variables, 1024 * MIB, &options),
+            said.map(|said| said.replace("innodb_buffer_pool_size", name))
+        );
     }
 
     proptest! {

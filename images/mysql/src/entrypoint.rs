@@ -148,8 +148,12 @@ pub async fn serve(environment: &Environment, arguments: Vec<String>) -> Result<
         data.check_writable()?;
     }
     let defaults = prepare_run(&settings)?;
-    let complaint = match server::validate(&defaults, &arguments).await? {
-        Ok(output) => conf::adjustment(&output, &settings.options),
+    let (validated, variables) =
+        tokio::try_join!(server::validate(&defaults, &arguments), server::variables(&defaults, &arguments))?;
+    let memory = Limits::default().all_memory().unwrap_or(u64::MAX);
+    let complaint = match validated {
+        Ok(output) => conf::adjustment(&output, &settings.options)
+            .or_else(|| conf::oversized(&variables, memory, &settings.options)),
         Err(output) => Some(conf::complaint(&output, &settings.options)),
     };
     if let Some(complaint) = complaint {

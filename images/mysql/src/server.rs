@@ -135,6 +135,16 @@ pub async fn validate(defaults: &Path, arguments: &[String]) -> Result<Result<St
     Ok(if output.status.success() { Ok(said) } else { Err(said) })
 }
 
+/// mysqld's list of its variables, with the values that the whole configuration gives them.
+///
+/// # Errors
+/// mysqld cannot be run.
+pub async fn variables(defaults: &Path, arguments: &[String]) -> Result<String, Error> {
+    let output = mysqld(defaults).args(arguments).args(["--verbose", "--help"]).output().await;
+    let output = output.map_err(|e| Error::Program { program: MYSQLD.to_owned(), how: e.to_string() })?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Text on its way to a child that reads a file, through a pipe: passwords never touch a disk.
 pub struct Pipe {
     reader: PipeReader,
