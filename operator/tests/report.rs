@@ -105,10 +105,10 @@ fn an_image_that_cannot_be_pulled_under_a_version_that_serves() {
     let mut observed = cluster(json!({"mysql": {}}), mysql(1), web(2), true);
     observed.pods = vec![pod("web", json!({"state": {"waiting": {"reason": "ErrImagePull", "message": "long"}}}))];
     insta::assert_snapshot!(lines(&told(&observed)), @r"
-    Ready=False ImagePullBackOff: web: 2 of 2 Pods ready: ImagePullBackOff tandem/web:typo
+    Ready=False ImagePullBackOff: web: 2 of 2 Pods ready, but the new version does not come up: ImagePullBackOff tandem/web:typo
     DatabaseReady=True Serves: the database serves
-    WebReady=False ImagePullBackOff: web: 2 of 2 Pods ready: ImagePullBackOff tandem/web:typo
-    Progressing=False ImagePullBackOff: web: 2 of 2 Pods ready: ImagePullBackOff tandem/web:typo
+    WebReady=False ImagePullBackOff: web: 2 of 2 Pods ready, but the new version does not come up: ImagePullBackOff tandem/web:typo
+    Progressing=False ImagePullBackOff: web: 2 of 2 Pods ready, but the new version does not come up: ImagePullBackOff tandem/web:typo
     ");
 }
 
@@ -122,7 +122,7 @@ fn a_migration_that_fails(#[case] state: Value) {
     let said = told(&observed);
     assert_eq!(said.conditions[0].reason, "MigrationFails");
     let words = &said.conditions[0].message;
-    assert!(words.starts_with("web: 2 of 2 Pods ready: Job shop-migrate-"), "{words}");
+    assert!(words.starts_with("web: 2 of 2 Pods ready, but the new version does not come up: Job shop-migrate-"), "{words}");
     assert!(words.ends_with(" fails: the schema is odd"), "{words}");
 }
 

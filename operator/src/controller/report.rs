@@ -200,7 +200,11 @@ fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String,
         _ if stack.spec.suspend => suspended("web", ready),
         (Some(Problem { reason, message }), ..) => State::Blocked((*reason).to_owned(), format!("web: {message}")),
         (_, Some((reason, message)), _) => State::Blocked(reason.clone(), message.clone()),
-        (_, _, Some((reason, message))) => State::Blocked(reason.clone(), format!("{count}: {message}")),
+        // As many serve as should, and yet a Pod cannot: it is one of a roll, of which the old ones wait for the new.
+        (_, _, Some((reason, message))) if ready >= wanted => {
+            State::Blocked(reason, format!("{count}, but the new version does not come up: {message}"))
+        }
+        (_, _, Some((reason, message))) => State::Blocked(reason, format!("{count}: {message}")),
         _ if !observed.database_ready() && ready < wanted => {
             State::Moves("WaitsForDatabase", format!("{count}: they wait for the database"))
         }
@@ -212,8 +216,11 @@ fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String,
 }
 
 fn suspended(tier: &str, ready: i32) -> State {
-    let message =
-        if ready == 0 { format!("{tier}: suspended") } else { format!("{tier}: {ready} Pods are about to stop") };
+    let message = match ready {
+        0 => format!("{tier}: suspended"),
+        1 => format!("{tier}: 1 Pod is about to stop"),
+        _ => format!("{tier}: {ready} Pods are about to stop"),
+    };
     State::Moves(SUSPENDED, message)
 }
 
