@@ -122,7 +122,10 @@ fn a_migration_that_fails(#[case] state: Value) {
     let said = told(&observed);
     assert_eq!(said.conditions[0].reason, "MigrationFails");
     let words = &said.conditions[0].message;
-    assert!(words.starts_with("web: 2 of 2 Pods ready, but the new version does not come up: Job shop-migrate-"), "{words}");
+    assert!(
+        words.starts_with("web: 2 of 2 Pods ready, but the new version does not come up: Job shop-migrate-"),
+        "{words}"
+    );
     assert!(words.ends_with(" fails: the schema is odd"), "{words}");
 }
 
