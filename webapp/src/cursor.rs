@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::fnv1a;
-use crate::search::{Limit, Search, Sort, storable};
+use crate::search::{Gender, Limit, Search, Sort, storable};
 
 /// The longest cursor that is looked at.
 pub(crate) const MAX_LENGTH: usize = 1024;
@@ -41,6 +41,12 @@ pub enum Key {
     /// In a list by first and last name.
     #[serde(rename = "n")]
     Name(String, String, i32),
+    /// In a list by last and first name.
+    #[serde(rename = "l")]
+    LastName(String, String, i32),
+    /// In a list by gender.
+    #[serde(rename = "g")]
+    Gender(Gender, i32),
     /// In a list by birth date.
     #[serde(rename = "b")]
     BirthDate(NaiveDate, i32),
@@ -76,10 +82,20 @@ impl Cursor {
         }
         let Wire(direction, key, checksum) = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let fits = match (&key, search.sort) {
-            (Key::EmpNo(_), Sort::EmpNo) => true,
-            (Key::Name(first, last, _), Sort::Name) => !first.contains('\0') && !last.contains('\0'),
+            (Key::EmpNo(_), Sort::EmpNo) | (Key::Gender(..), Sort::Gender) => true,
+            (Key::Name(one, other, _), Sort::Name) | (Key::LastName(one, other, _), Sort::LastName) => {
+                !one.contains('\0') && !other.contains('\0')
+            }
             (Key::BirthDate(date, _), Sort::BirthDate) | (Key::HireDate(date, _), Sort::HireDate) => storable(date),
-            (Key::EmpNo(_) | Key::Name(..) | Key::BirthDate(..) | Key::HireDate(..), _) => false,
+            (
+                Key::EmpNo(_)
+                | Key::Name(..)
+                | Key::LastName(..)
+                | Key::Gender(..)
+                | Key::BirthDate(..)
+                | Key::HireDate(..),
+                _,
+            ) => false,
         };
         let cursor = Self { direction, key };
         // Equal to the letter, so that there is one text for one place.

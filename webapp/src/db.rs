@@ -11,6 +11,7 @@ pub mod employees;
 mod monitor;
 pub mod overview;
 pub mod schema;
+pub mod totals;
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{Datelike, NaiveDate};
+use serde::{Deserialize, Serialize};
 
 use crate::cursor::Cursor;
 
@@ -34,13 +35,13 @@ pub enum Name {
 }
 
 /// An employee's gender, as the data set has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Gender {
     /// `M`.
-    #[schema(rename = "M")]
+    #[serde(rename = "M")]
     Male,
     /// `F`.
-    #[schema(rename = "F")]
+    #[serde(rename = "F")]
     Female,
 }
 
@@ -59,10 +60,14 @@ pub enum Sort {
     /// The employee's number.
     #[default]
     EmpNo,
-    /// First name, then last name: the full name as it is read.
-    Name,
     /// Birth date.
     BirthDate,
+    /// First name, then last name: the full name as it is read.
+    Name,
+    /// Last name, then first name.
+    LastName,
+    /// Gender, in the order in which the column defines its values: M, then F.
+    Gender,
     /// Hire date.
     HireDate,
 }
@@ -113,7 +118,14 @@ macro_rules! words {
 
 words!(Gender: Male = "M", Female = "F");
 words!(Status: Current = "current", Former = "former");
-words!(Sort: EmpNo = "emp_no", Name = "name", BirthDate = "birth_date", HireDate = "hire_date");
+words!(
+    Sort: EmpNo = "emp_no",
+    BirthDate = "birth_date",
+    Name = "name",
+    LastName = "last_name",
+    Gender = "gender",
+    HireDate = "hire_date"
+);
 words!(Order: Ascending = "asc", Descending = "desc");
 
 /// Which employees are looked for; every field narrows the result.
@@ -378,10 +390,10 @@ mod tests {
     #[case("=", r#"there is no parameter """#)]
     #[case("gender=X", r#"gender is "X": give one of M, F"#)]
     #[case("status=dead", r#"status is "dead": give one of current, former"#)]
-    #[case("sort=salary", r#"sort is "salary": give one of emp_no, name, birth_date, hire_date"#)]
+    #[case("sort=salary", r#"sort is "salary": give one of emp_no, birth_date, name, last_name, gender, hire_date"#)]
     #[case(
         "sort=name;DROP TABLE employees",
-        r#"sort is "name;DROP TABLE employees": give one of emp_no, name, birth_date, hire_date"#
+        r#"sort is "name;DROP TABLE employees": give one of emp_no, birth_date, name, last_name, gender, hire_date"#
     )]
     #[case("order=ASC", r#"order is "ASC": give one of asc, desc"#)]
     #[case("limit=0", r#"limit is "0": give a number from 1 to 100"#)]
@@ -450,6 +462,10 @@ mod tests {
                     key: match sort {
                         Sort::EmpNo => Key::EmpNo(emp_no),
                         Sort::Name => Key::Name(first, last, emp_no),
+                        Sort::LastName => Key::LastName(last, first, emp_no),
+                        Sort::Gender => {
+                            Key::Gender(if emp_no % 2 == 0 { Gender::Male } else { Gender::Female }, emp_no)
+                        }
                         Sort::BirthDate => Key::BirthDate(day, emp_no),
                         Sort::HireDate => Key::HireDate(day, emp_no),
                     },

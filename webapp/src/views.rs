@@ -7,6 +7,7 @@ use crate::db::dataset::DataSet;
 use crate::db::departments::{Department, Manager};
 use crate::db::employees::{Career, Employee, Page};
 use crate::db::overview::Headcount;
+use crate::db::totals::Total;
 use crate::hash::fnv1a;
 use crate::search::{Filter, Gender, Order, Search, Sort, Status};
 
@@ -178,14 +179,15 @@ pub struct Employees<'a> {
     filter: &'a Filter,
     employees: &'a [Employee],
     name: String,
+    found: String,
     first: Option<String>,
     previous: Option<String>,
     next: Option<String>,
 }
 
 impl<'a> Employees<'a> {
-    /// The page that `search` found.
-    pub fn new(site: Site, catalog: &'a Catalog, search: &'a Search, page: &'a Page) -> Self {
+    /// The page that `search` found, of a list of `total` employees.
+    pub fn new(site: Site, catalog: &'a Catalog, search: &'a Search, page: &'a Page, total: Total) -> Self {
         let link = |query: String| format!("/employees?{query}");
         Self {
             site,
@@ -195,6 +197,7 @@ impl<'a> Employees<'a> {
             filter: &search.filter,
             employees: &page.employees,
             name: search.filter.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            found: found(total),
             first: search.cursor.is_some().then(|| link(search.list_query())),
             previous: page.previous.as_ref().map(|cursor| link(search.page_query(cursor))),
             next: page.next.as_ref().map(|cursor| link(search.page_query(cursor))),
@@ -227,6 +230,29 @@ impl<'a> Employees<'a> {
             },
         }
     }
+}
+
+/// How many were found, in words.
+fn found(total: Total) -> String {
+    let number = grouped(&total.count.to_string());
+    match total {
+        Total { count: 0, .. } => "Nobody found".to_owned(),
+        Total { count: 1, exact: true } => "1 employee found".to_owned(),
+        Total { exact: true, .. } => format!("{number} employees found"),
+        Total { exact: false, .. } => format!("About {number} employees found"),
+    }
+}
+
+/// Digits in groups of three: 2,844,047.
+fn grouped(digits: &str) -> String {
+    let mut out = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// The heading of a column that the list can be sorted by.
@@ -262,15 +288,7 @@ mod filters {
     /// A number in groups of three digits: 2,844,047.
     #[askama::filter_fn]
     pub(super) fn grouped<N: Borrow<i64>>(number: N, _: &dyn Values) -> Result<String> {
-        let digits = number.borrow().to_string();
-        let mut out = String::new();
-        for (position, digit) in digits.chars().enumerate() {
-            if position > 0 && (digits.len() - position).is_multiple_of(3) {
-                out.push(',');
-            }
-            out.push(digit);
-        }
-        Ok(out)
+        Ok(super::grouped(&number.borrow().to_string()))
     }
 
     /// The end of a span of time.

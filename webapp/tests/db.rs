@@ -117,6 +117,9 @@ macro_rules! fixture {
     };
 }
 
+#[path = "db/lists.rs"]
+mod lists;
+
 async fn get(router: &Router, path: &str) -> (u16, String) {
     let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
     let status = response.status().as_u16();
@@ -451,7 +454,7 @@ async fn a_migration_that_was_killed_half_way_is_resumed() {
         .await;
     let outcomes: Vec<_> =
         migrations::run(&config, PATIENCE).await.unwrap().into_iter().map(|step| step.outcome).collect();
-    assert!(outcomes[..4].iter().all(|outcome| *outcome == Outcome::Recorded));
+    assert!(outcomes[..4].iter().chain(&outcomes[6..]).all(|outcome| *outcome == Outcome::Recorded));
     assert_eq!(outcomes[4], Outcome::Found);
     assert!(matches!(outcomes[5], Outcome::Created(_)));
 }

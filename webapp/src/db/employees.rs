@@ -230,6 +230,8 @@ fn key(row: &Employee, sort: Sort) -> Key {
     match sort {
         Sort::EmpNo => Key::EmpNo(row.emp_no),
         Sort::Name => Key::Name(row.first_name.clone(), row.last_name.clone(), row.emp_no),
+        Sort::LastName => Key::LastName(row.last_name.clone(), row.first_name.clone(), row.emp_no),
+        Sort::Gender => Key::Gender(if row.gender == "F" { Gender::Female } else { Gender::Male }, row.emp_no),
         Sort::BirthDate => Key::BirthDate(row.birth_date, row.emp_no),
         Sort::HireDate => Key::HireDate(row.hire_date, row.emp_no),
     }
@@ -250,6 +252,8 @@ fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
         query.push(match search.sort {
             Sort::EmpNo => "(SELECT /*+ ORDER_INDEX(e PRIMARY) */",
             Sort::Name => "(SELECT /*+ ORDER_INDEX(e tandem_name) */",
+            Sort::LastName => "(SELECT /*+ ORDER_INDEX(e tandem_last_name) */",
+            Sort::Gender => "(SELECT /*+ ORDER_INDEX(e tandem_gender) */",
             Sort::BirthDate => "(SELECT /*+ ORDER_INDEX(e tandem_birth_date) */",
             Sort::HireDate => "(SELECT /*+ ORDER_INDEX(e tandem_hire_date) */",
         });
@@ -257,7 +261,8 @@ fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
             " e.emp_no, e.birth_date, e.first_name, e.last_name, e.gender, e.hire_date FROM employees e WHERE TRUE",
         );
         match search.sort {
-            Sort::EmpNo | Sort::Name => {}
+            Sort::EmpNo | Sort::Name | Sort::LastName => {}
+            Sort::Gender => push_gender(&mut query, &search.filter),
             Sort::BirthDate => push_births(&mut query, &search.filter),
             Sort::HireDate => push_hires(&mut query, &search.filter),
         }
@@ -279,6 +284,11 @@ fn order_by(sort: Sort, ascending: bool) -> &'static str {
         (Sort::EmpNo, false) => " ORDER BY e.emp_no DESC",
         (Sort::Name, true) => " ORDER BY e.first_name, e.last_name, e.emp_no",
         (Sort::Name, false) => " ORDER BY e.first_name DESC, e.last_name DESC, e.emp_no DESC",
+        (Sort::LastName, true) => " ORDER BY e.last_name, e.first_name, e.emp_no",
+        (Sort::LastName, false) => " ORDER BY e.last_name DESC, e.first_name DESC, e.emp_no DESC",
+        // The column is an ENUM: its order is that of its definition, M before F.
+        (Sort::Gender, true) => " ORDER BY e.gender, e.emp_no",
+        (Sort::Gender, false) => " ORDER BY e.gender DESC, e.emp_no DESC",
         (Sort::BirthDate, true) => " ORDER BY e.birth_date, e.emp_no",
         (Sort::BirthDate, false) => " ORDER BY e.birth_date DESC, e.emp_no DESC",
         (Sort::HireDate, true) => " ORDER BY e.hire_date, e.emp_no",
@@ -301,6 +311,23 @@ fn push_position(query: &mut QueryBuilder<MySql>, cursor: Option<&Cursor>, ascen
             query.push(" OR (e.last_name = ").push_bind(last.clone());
             query.push(" AND e.emp_no").push(than).push_bind(*emp_no).push("))))");
         }
+        Key::LastName(last, first, emp_no) => {
+            query.push(" AND (e.last_name").push(than).push_bind(last.clone());
+            query.push(" OR (e.last_name = ").push_bind(last.clone());
+            query.push(" AND (e.first_name").push(than).push_bind(first.clone());
+            query.push(" OR (e.first_name = ").push_bind(first.clone());
+            query.push(" AND e.emp_no").push(than).push_bind(*emp_no).push("))))");
+        }
+        // Written out, since MySQL compares an ENUM as a text with `<`, in another order than it sorts by.
+        Key::Gender(gender, emp_no) => {
+            query.push(match (gender, ascending) {
+                (Gender::Male, true) => " AND (e.gender = 'F' OR e.gender = 'M' AND e.emp_no",
+                (Gender::Female, false) => " AND (e.gender = 'M' OR e.gender = 'F' AND e.emp_no",
+                (Gender::Female, true) => " AND (e.gender = 'F' AND e.emp_no",
+                (Gender::Male, false) => " AND (e.gender = 'M' AND e.emp_no",
+            });
+            query.push(than).push_bind(*emp_no).push(")");
+        }
         Key::BirthDate(date, emp_no) => {
             query.push(" AND (e.birth_date").push(than).push_bind(*date);
             query.push(" OR (e.birth_date = ").push_bind(*date);
@@ -310,6 +337,18 @@ fn push_position(query: &mut QueryBuilder<MySql>, cursor: Option<&Cursor>, ascen
             query.push(" AND (e.hire_date").push(than).push_bind(*date);
             query.push(" OR (e.hire_date = ").push_bind(*date);
             query.push(" AND e.emp_no").push(than).push_bind(*emp_no).push("))");
+        }
+    }
+}
+
+fn push_gender(query: &mut QueryBuilder<MySql>, filter: &Filter) {
+    match filter.gender {
+        None => {}
+        Some(Gender::Male) => {
+            query.push(" AND e.gender = 'M'");
+        }
+        Some(Gender::Female) => {
+            query.push(" AND e.gender = 'F'");
         }
     }
 }
@@ -332,9 +371,9 @@ fn push_hires(query: &mut QueryBuilder<MySql>, filter: &Filter) {
     }
 }
 
-fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
+pub(super) fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
     // Destructured in full: a new filter cannot be forgotten here.
-    let Filter { name, department, title, gender, born_from: _, born_to: _, hired_from: _, hired_to: _, status } =
+    let Filter { name, department, title, gender: _, born_from: _, born_to: _, hired_from: _, hired_to: _, status } =
         filter;
     match name {
         None => {}
@@ -349,12 +388,7 @@ fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
             query.push(" AND e.last_name LIKE ").push_bind(prefix(one)).push(")");
         }
     }
-    if let Some(gender) = gender {
-        query.push(match gender {
-            Gender::Male => " AND e.gender = 'M'",
-            Gender::Female => " AND e.gender = 'F'",
-        });
-    }
+    push_gender(query, filter);
     push_births(query, filter);
     push_hires(query, filter);
     let current = *status == Some(Status::Current);

@@ -7,20 +7,22 @@ use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{EmpNo, NoParameters, Page, html, site};
+use super::{EmpNo, NoParameters, html, site};
 use crate::app::App;
+use crate::catalog::Catalog;
 use crate::db;
-use crate::db::employees::{Career, Employee};
+use crate::db::employees::{Career, Employee, Page};
+use crate::db::totals::Total;
 use crate::error::Error;
 use crate::search::Search;
 use crate::views;
 
 /// `/employees`.
-pub(crate) async fn list_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Page {
+pub(crate) async fn list_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> super::Page {
     let search = Search::parse(query.as_deref().unwrap_or_default())?;
-    let page = db::employees::list(&app.db, &search).await?;
     let catalog = app.catalog().await?;
-    html(&views::Employees::new(app.site(Some(&catalog)), &catalog, &search, &page))
+    let (page, total) = list(&app, &catalog, &search).await?;
+    html(&views::Employees::new(app.site(Some(&catalog)), &catalog, &search, &page, total))
 }
 
 /// A page of a list of employees.
@@ -28,6 +30,10 @@ pub(crate) async fn list_page(State(app): State<Arc<App>>, RawQuery(query): RawQ
 pub(crate) struct List {
     /// The employees, in the list's order.
     employees: Vec<Employee>,
+    /// How many employees the whole list has.
+    total: u64,
+    /// Whether `total` is exact: a large one may be an estimate, rounded to the digits that it deserves.
+    total_is_exact: bool,
     /// Where the page in front is; null on the first one.
     #[schema(required, format = "uri-reference")]
     previous: Option<String>,
@@ -46,17 +52,28 @@ pub(crate) struct List {
 )]
 pub(crate) async fn list_api(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Json<List>, Error> {
     let search = Search::parse(query.as_deref().unwrap_or_default())?;
-    let page = db::employees::list(&app.db, &search).await?;
+    let (page, total) = list(&app, &*app.catalog().await?, &search).await?;
     let link = |cursor| format!("/api/v1/employees?{}", search.page_query(cursor));
     Ok(Json(List {
         previous: page.previous.as_ref().map(link),
         next: page.next.as_ref().map(link),
         employees: page.employees,
+        total: total.count,
+        total_is_exact: total.exact,
     }))
 }
 
+/// A page of the list and the size of the whole list, each asked for on a connection of its own.
+async fn list(app: &App, catalog: &Catalog, search: &Search) -> Result<(Page, Total), Error> {
+    let everybody = catalog.counts.employees.unsigned_abs();
+    let (page, total) =
+        tokio::try_join!(db::employees::list(&app.db, search), db::totals::total(&app.db, &search.filter, everybody))?;
+    let total = total.with(search, &page);
+    Ok((page, total))
+}
+
 /// `/employees/{emp_no}`.
-pub(crate) async fn one_page(State(app): State<Arc<App>>, EmpNo(emp_no): EmpNo, _: NoParameters) -> Page {
+pub(crate) async fn one_page(State(app): State<Arc<App>>, EmpNo(emp_no): EmpNo, _: NoParameters) -> super::Page {
     let (employee, career) = one(&app, emp_no).await?;
     html(&views::One { site: site(&app).await?, employee: &employee, career: &career })
 }

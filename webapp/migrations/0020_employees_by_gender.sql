@@ -1,0 +1,1 @@
+ALTER TABLE employees ADD INDEX tandem_gender (gender), ALGORITHM=INPLACE, LOCK=NONE

@@ -1,0 +1,141 @@
+//! How many employees a list has: counted where that is quick, else estimated from a sample.
+
+use sqlx::{MySql, QueryBuilder};
+
+use super::employees::{Page, push_filter};
+use super::{Database, Error};
+use crate::search::{Filter, Search};
+
+/// How many are counted one by one. Where more match, the sample below knows their number well enough.
+const MOST_COUNTED: u64 = 10_000;
+
+/// How long counting may take, in milliseconds: a page should take no more than 30.
+const PATIENCE: u32 = 10;
+
+/// How many employees a list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// How many.
+    pub count: u64,
+    /// Whether that is exact. An estimate is rounded to the digits that it deserves.
+    pub exact: bool,
+}
+
+impl Total {
+    /// The total, put right by what a page of the list shows: all of it, or more than an estimate says.
+    #[must_use]
+    pub fn with(self, search: &Search, page: &Page) -> Self {
+        let shown = page.employees.len() as u64;
+        match (self.exact, search.cursor.is_none(), page.next.is_some()) {
+            (true, ..) => self,
+            (false, true, false) => Self { count: shown, exact: true },
+            (false, _, more) => Self { count: self.count.max(shown + u64::from(more)), exact: false },
+        }
+    }
+}
+
+/// The size of the list of all employees that `filter` lets through, out of `everybody`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn total(db: &Database, filter: &Filter, everybody: u64) -> Result<Total, Error> {
+    if *filter == Filter::default() {
+        return Ok(Total { count: everybody, exact: true });
+    }
+    match count(db, filter).await {
+        Ok(count) if count <= MOST_COUNTED => Ok(Total { count, exact: true }),
+        Ok(_) => Ok(Total { count: estimate(db, filter, everybody).await?.max(MOST_COUNTED), exact: false }),
+        Err(Error::TooSlow(_)) => Ok(Total { count: estimate(db, filter, everybody).await?, exact: false }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Counts them, up to [`MOST_COUNTED`] and one more.
+async fn count(db: &Database, filter: &Filter) -> Result<u64, Error> {
+    let counted: i64 =
+        db.read(|pool| async move { count_query(filter).build_query_scalar().fetch_one(pool).await }).await?;
+    Ok(counted.unsigned_abs())
+}
+
+fn count_query(filter: &Filter) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("SELECT /*+ MAX_EXECUTION_TIME(");
+    // A hint takes no bound value; this one is a constant of this file.
+    query.push(PATIENCE).push(") */ COUNT(*) FROM (SELECT 1 FROM employees e WHERE TRUE");
+    push_filter(&mut query, filter);
+    query.push(" LIMIT ").push_bind(MOST_COUNTED + 1).push(") counted");
+    query
+}
+
+/// Scales up from a sample of about 2,000 numbers.
+async fn estimate(db: &Database, filter: &Filter, everybody: u64) -> Result<u64, Error> {
+    let (seen, matching): (i64, i64) =
+        db.read(|pool| async move { sample_query(filter).build_query_as().fetch_one(pool).await }).await?;
+    Ok(scale_up(matching.unsigned_abs(), seen.unsigned_abs(), everybody))
+}
+
+/// Looks at 64 runs of 32 numbers, spread evenly over all numbers that are in use: every employee is as likely to be in
+/// it as any other, and it is the same sample every time.
+fn sample_query(filter: &Filter) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new(
+        "WITH RECURSIVE bounds AS (SELECT MIN(emp_no) AS low, MAX(emp_no) AS high FROM employees), \
+         runs (number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM runs WHERE number < 63) \
+         SELECT COUNT(*), CAST(COALESCE(SUM(TRUE",
+    );
+    push_filter(&mut query, filter);
+    query.push(
+        "), 0) AS SIGNED) FROM bounds JOIN runs JOIN employees e \
+         ON e.emp_no BETWEEN low + number * ((high - low) DIV 64) AND low + number * ((high - low) DIV 64) + 31",
+    );
+    query
+}
+
+/// The estimate from `matching` out of `seen` employees, rounded to the digits that so many matches deserve: two from a
+/// hundred on, where the standard error is 10 % at most. Nobody in the sample does not mean nobody at all.
+fn scale_up(matching: u64, seen: u64, everybody: u64) -> u64 {
+    let digits = if matching < 100 { 1 } else { 2 };
+    let estimate = everybody.saturating_mul(matching.max(1)) / seen.max(1);
+    let unit = 10_u64.pow(estimate.max(1).ilog10().saturating_sub(digits - 1));
+    (estimate + unit / 2) / unit * unit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("half of them", 640, 1280, 300_024, 150_000)]
+    #[case("many: two digits", 123, 1280, 300_024, 29_000)]
+    #[case("few: one digit", 40, 1280, 300_024, 9_000)]
+    #[case("none in the sample", 0, 1280, 300_024, 200)]
+    #[case("rounded up", 99, 1000, 1000, 100)]
+    #[case("an empty table", 0, 0, 0, 0)]
+    fn an_estimate_has_the_digits_that_it_deserves(
+        #[case] _name: &str,
+        #[case] matching: u64,
+        #[case] seen: u64,
+        #[case] everybody: u64,
+        #[case] expected: u64,
+    ) {
+        assert_eq!(scale_up(matching, seen, everybody), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_moves_an_estimate_by_less_than_half(matching in 1..2000_u64, more in 0..2000_u64, everybody in 1..u64::MAX / 4000) {
+            let seen = matching + more;
+            let (rounded, raw) = (scale_up(matching, seen, everybody), everybody * matching / seen);
+            prop_assert!(rounded.abs_diff(raw) * 2 <= raw, "{raw} became {rounded}");
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_filter_gets_into_the_statements() {
+        let filter = Search::parse("q=zzz1&department=zzz3&title=zzz4&born_from=1999-12-31").unwrap().filter;
+        for statement in [count_query(&filter), sample_query(&filter)] {
+            let statement = statement.sql().as_str().to_owned();
+            assert!(!["zzz", "1999"].iter().any(|value| statement.contains(value)), "{statement}");
+        }
+    }
+}
