@@ -47,7 +47,10 @@ generate: ## write all generated files anew: the custom resource, its reference,
 	@cargo run --quiet -p tandem-webapp -- openapi >target/openapi.json && mv target/openapi.json docs/openapi.json
 	@UPDATE_DOCS=1 cargo test --workspace --quiet documented
 
-bench: ## measure the first start, restarts, memory and sizes
-	@bench/images
+bench: ## measure the pages beside the same ones in Flask, FastAPI and Go; writes bench/report
+	@compose/up images && bench/web
 
-.PHONY: help up down logs images operator-image kind-up kind-down data test cluster-test lint generate bench
+bench-images: ## measure the first start, restarts, memory and sizes
+	@compose/up images && bench/images
+
+.PHONY: help up down logs images operator-image kind-up kind-down data test cluster-test lint generate bench bench-images

@@ -1,0 +1,1 @@
+"""What `bench/web` is made of."""

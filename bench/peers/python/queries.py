@@ -1,0 +1,30 @@
+"""The statements of both Python peers: the web application's own (webapp/src/db), with PyMySQL's place holders."""
+
+EMPLOYEE = """
+SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees WHERE emp_no = %s
+"""
+
+DEPARTMENTS = """
+SELECT w.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, w.manager = 1 AS manager
+FROM (SELECT dept_no, from_date, to_date, 0 AS manager FROM dept_emp WHERE emp_no = %s
+      UNION ALL
+      SELECT dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no = %s) w
+JOIN departments d USING (dept_no)
+ORDER BY w.from_date DESC, w.manager DESC, w.dept_no
+"""
+
+TITLES = """
+SELECT title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles
+WHERE emp_no = %s ORDER BY from_date DESC, title
+"""
+
+SALARIES = """
+SELECT salary, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM salaries
+WHERE emp_no = %s ORDER BY from_date DESC
+"""
+
+SHOW = """
+SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees
+WHERE gender = 'M' AND birth_date = DATE'1965-02-01' AND hire_date > DATE'1990-01-01'
+ORDER BY first_name, last_name, emp_no
+"""
