@@ -25,7 +25,9 @@ pub struct App {
 impl App {
     /// An application on a database that need not answer yet.
     pub fn new(db: Database, served_by: String, migrates: bool) -> Self {
-        Self { db: Arc::new(db), cache: Arc::default(), metrics: Metrics::default(), served_by, migrates }
+        let (db, cache) = (Arc::new(db), Arc::<Cache>::default());
+        let metrics = Metrics::new(Arc::clone(&db), Arc::clone(&cache));
+        Self { db, cache, metrics, served_by, migrates }
     }
 
     /// The kept facts about the data set, for a handler that asks the database for something else as well.

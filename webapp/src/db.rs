@@ -11,16 +11,20 @@ pub mod employees;
 mod monitor;
 pub mod overview;
 pub mod schema;
+mod timings;
 pub mod totals;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
 use sqlx::{Connection, Executor};
+use tokio::time::Instant;
 
 use crate::config::DatabaseConfig;
 use monitor::Monitor;
+use timings::{Name, Timings, Turns};
 
 /// How long a pooled connection may have been idle before it is asked whether it still lives. Under load none is, and
 /// no query pays for a second round trip.
@@ -47,6 +51,18 @@ pub enum Error {
     /// Anything else: a mistake of ours, or data of a different shape.
     #[error("the query failed: {0}")]
     Failed(String),
+}
+
+impl Error {
+    /// The kind of the error, as the metrics call it.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "away",
+            Self::NotLoaded(_) => "not_loaded",
+            Self::TooSlow(_) => "too_slow",
+            Self::Failed(_) => "failed",
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -93,8 +109,11 @@ fn connection_died(error: &sqlx::Error) -> bool {
 pub struct Database {
     pool: MySqlPool,
     address: String,
+    pool_size: u32,
     query_timeout: Duration,
     monitor: Monitor,
+    turns: Turns,
+    timings: Timings,
 }
 
 impl Database {
@@ -131,7 +150,15 @@ impl Database {
             }
         };
         let monitor = Monitor::start(&config.reads, address.clone(), config.connect_timeout, let_go);
-        Self { pool, address, query_timeout: config.query_timeout, monitor }
+        Self {
+            pool,
+            address,
+            pool_size: config.pool_size,
+            query_timeout: config.query_timeout,
+            monitor,
+            turns: Turns::new(config.pool_size),
+            timings: Timings::default(),
+        }
     }
 
     /// `host:port/name`, as the footer shows it.
@@ -142,6 +169,21 @@ impl Database {
     /// How many connections are open, and how many of them are idle.
     pub fn connections(&self) -> (u32, usize) {
         (self.pool.size(), self.pool.num_idle())
+    }
+
+    /// The most connections at once.
+    pub fn pool_size(&self) -> u32 {
+        self.pool_size
+    }
+
+    /// Whether the database answered when it was asked last.
+    pub fn answers(&self) -> bool {
+        self.monitor.has_answer()
+    }
+
+    /// Adds what is counted of the queries to the metrics.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        timings::register(&self.timings, &self.turns, registry);
     }
 
     /// Closes every connection, after the queries that still run on them.
@@ -158,21 +200,38 @@ impl Database {
         F: Fn(&'a MySqlPool) -> Fut,
         Fut: Future<Output = sqlx::Result<T>>,
     {
+        let name = Name::of::<F>();
+        let result = self.ask(name, query).await;
+        if let Err(error) = &result {
+            self.timings.failed(name, error);
+        }
+        result
+    }
+
+    async fn ask<'a, T, F, Fut>(&'a self, name: Name, query: F) -> Result<T, Error>
+    where
+        F: Fn(&'a MySqlPool) -> Fut,
+        Fut: Future<Output = sqlx::Result<T>>,
+    {
         // Not even tried while the database is away: each try would look up its name and connect, for nothing, and what
         // thousands of visitors have set off by then would have to be worked off before anybody is answered again.
         if let Some(reason) = self.monitor.is_away() {
             return Err(Error::Unavailable(reason.to_string()));
         }
-        let limited = async || match tokio::time::timeout(self.query_timeout, query(&self.pool)).await {
+        let deadline = Instant::now() + self.query_timeout;
+        let limited = async || match tokio::time::timeout_at(deadline, query(&self.pool)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err((connection_died(&error), Error::from(error))),
             Err(_) => Err((false, Error::TooSlow(format!("no answer within {:?}", self.query_timeout)))),
         };
         let answered = async {
-            match limited().await {
+            let _turn = self.turns.take(deadline).await?;
+            let _asked = self.timings.begin(name);
+            let result = match limited().await {
                 Err((true, _)) => limited().await,
                 result => result,
-            }
+            };
+            result.map_err(|(_, error)| error)
         };
         tokio::select! {
             // The query first: one that has its answer keeps it.
@@ -180,10 +239,10 @@ impl Database {
             result = answered => {
                 match result {
                     Ok(_) => self.monitor.answered(),
-                    Err((_, Error::Unavailable(_))) => self.monitor.doubted(),
+                    Err(Error::Unavailable(_)) => self.monitor.doubted(),
                     Err(_) => {}
                 }
-                result.map_err(|(_, error)| match error {
+                result.map_err(|error| match error {
                     // Right after the start, before the monitor knows anything: that is no slow answer.
                     Error::TooSlow(text) if !self.monitor.has_answer() => Error::Unavailable(text),
                     error => error,

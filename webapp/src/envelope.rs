@@ -28,13 +28,18 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// The middleware around the whole router.
 pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let in_flight = app.metrics.begin();
     let id = request.headers().get(REQUEST_ID).filter(|id| sane(id)).cloned().unwrap_or_else(new_id);
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
     let path = request.uri().path();
     let api = path == "/api" || path.starts_with("/api/");
 
-    let span = tracing::error_span!("request", request_id = id.to_str().unwrap_or_default(), route = route.as_deref());
+    let span = tracing::error_span!(
+        "request",
+        request_id = id.to_str().unwrap_or_default(),
+        route = route.as_ref().map(MatchedPath::as_str)
+    );
     let mut response = next.run(request).instrument(span).await;
 
     if let Some(error) = response.extensions_mut().remove::<Error>() {
@@ -60,8 +65,8 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     if let Ok(name) = HeaderValue::from_str(&app.served_by) {
         headers.insert(SERVED_BY, name);
     }
-    app.metrics.request(route.as_deref(), &method, response.status().as_u16(), started.elapsed());
-    response
+    app.metrics.request(route, &method, response.status().as_u16(), started.elapsed());
+    response.map(|body| in_flight.until_sent(body))
 }
 
 /// Whether an id from outside can stand in a log line and in a header: the same rule as nginx's in the web image, so that

@@ -143,6 +143,20 @@ async fn found(db: &Database, query: &str) -> Vec<i32> {
 }
 
 #[tokio::test]
+async fn queries_are_timed_under_the_name_of_their_function() {
+    let fixture = fixture!(Fixture::loaded());
+    let app = Arc::new(App::new(fixture.database(), "replica-1".to_owned(), false));
+    let pages = router::pages(Arc::clone(&app), true);
+    json(&pages, "/api/v1/employees/223595").await;
+    let (_, text) = get(&pages, "/metrics").await;
+    for (query, times) in [("employees.find", 1), ("employees.career", 3)] {
+        let line = format!("database_query_duration_seconds_count{{query=\"{query}\"}} {times}");
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.contains("\ndatabase_up 1.0\n") && !text.contains("database_query_errors_total{"), "{text}");
+}
+
+#[tokio::test]
 async fn the_challenge_has_nine_answers_in_the_order_of_full_names() {
     let fixture = fixture!(Fixture::loaded());
     let rows = db::employees::show(&fixture.database()).await.unwrap();

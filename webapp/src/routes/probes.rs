@@ -27,7 +27,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
 
 /// `/metrics`: everything counted, for Prometheus.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Error> {
-    let text = app.metrics.encode(&app.db)?;
+    let text = app.metrics.encode()?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text).into_response())
 }
