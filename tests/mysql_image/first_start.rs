@@ -133,12 +133,14 @@ fn an_empty_root_password_is_possible_when_asked_for() {
 }
 
 #[test]
-fn the_built_in_data_set_comes_with_the_applications_indexes() {
+fn the_built_in_data_set_comes_with_the_applications_indexes_and_summaries() {
     let image = image_or_skip!();
     let container = image.bare().env("MYSQL_ROOT_PASSWORD", ROOT).start().healthy(START);
     says(&container.log(), &["unpacking /usr/share/tandem/snapshot/full.tar.zst"]);
-    let found = root(&container).ok("SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
-                                     WHERE table_schema = 'employees' AND index_name LIKE 'tandem\\_%'");
+    let found = root(&container).ok("SELECT (SELECT COUNT(DISTINCT index_name) FROM information_schema.statistics \
+                 WHERE table_schema = 'employees' AND index_name LIKE 'tandem\\_%') \
+              + (SELECT COUNT(*) FROM information_schema.columns \
+                 WHERE table_schema = 'employees' AND table_name LIKE 'tandem\\_%' AND column_name = 'computed_at')");
     let wanted = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../webapp/migrations")).unwrap().count();
     assert_eq!(found, wanted.to_string());
 }

@@ -11,6 +11,7 @@ pub mod employees;
 mod monitor;
 pub mod overview;
 pub mod schema;
+pub mod statistics;
 mod timings;
 pub mod totals;
 

@@ -12,6 +12,7 @@ pub mod cursor;
 pub mod db;
 mod envelope;
 pub mod error;
+pub mod group;
 pub mod hash;
 pub mod metrics;
 pub mod migrations;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tandem_environment::Environment;
 use tandem_webapp::config::Config;
-use tandem_webapp::migrations::{self, Outcome};
+use tandem_webapp::migrations::{self, Outcome, Recompute};
 use tandem_webapp::openapi;
 use tandem_webapp::server;
 
@@ -29,8 +29,12 @@ enum Command {
     Serve,
     /// Check the variables, and do nothing else
     Check,
-    /// Add the indexes that the pages need to the database
-    Migrate,
+    /// Add the indexes and summary tables that the pages need to the database
+    Migrate {
+        /// Compute the summary tables again, after rows were changed
+        #[arg(long)]
+        recompute: bool,
+    },
     /// Print the description of the API, an OpenAPI document
     Openapi,
 }
@@ -57,7 +61,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             tandem_environment::log::start(config.log_level, config.log_format);
             runtime.block_on(server::serve(config)).map_err(Into::into)
         }
-        Command::Migrate => runtime.block_on(migrate(&config()?)),
+        Command::Migrate { recompute } => {
+            let recompute = if recompute { Recompute::All } else { Recompute::Outdated };
+            runtime.block_on(migrate(&config()?, recompute))
+        }
         Command::Check => runtime.block_on(server::check(&config()?)).map_err(Into::into),
         Command::Openapi => {
             print!("{}", openapi::text());
@@ -69,14 +76,15 @@ fn run(command: Command) -> anyhow::Result<()> {
     result
 }
 
-async fn migrate(config: &Config) -> anyhow::Result<()> {
-    for step in migrations::run(&config.database, MIGRATE_PATIENCE).await? {
+async fn migrate(config: &Config, recompute: Recompute) -> anyhow::Result<()> {
+    for step in migrations::run(&config.database, MIGRATE_PATIENCE, recompute).await? {
         let what = match step.outcome {
             Outcome::Created(took) => format!("created in {:.1} s", took.as_secs_f64()),
+            Outcome::Recomputed(took) => format!("computed again in {:.1} s", took.as_secs_f64()),
             Outcome::Found => "was there, recorded".to_owned(),
             Outcome::Recorded => "applied before".to_owned(),
         };
-        println!("migration {}: index {} on {}: {what}", step.version, step.index, step.table);
+        println!("migration {}: {}: {what}", step.version, step.object);
     }
     Ok(())
 }

@@ -1,27 +1,70 @@
-//! Migrations: what our queries need beyond the data set's own schema, which is indexes and nothing else.
+//! Migrations: what our queries need beyond the data set's own schema, which is indexes, and summaries: small tables
+//! that hold what would take seconds to compute for a page. Neither holds anything that cannot be made again.
+//!
+//! A summary is as old as its column `computed_at` says. One that is older than the data set is computed again by the
+//! next run; after any other change of the data somebody has to ask for it. The new table is made beside the old one and
+//! takes its place in one step, so that pages always find one.
 //!
 //! Written here and not left to `sqlx::migrate!`, for three reasons. MySQL commits every DDL statement at once, so a
 //! run that is killed half-way leaves sqlx's record "dirty", which stops all later runs until a person repairs it;
-//! here each step looks whether its index exists already, and a killed run is simply run again. sqlx waits for its
+//! here each step looks whether its index or table exists already, and a killed run is simply run again. sqlx waits for its
 //! lock without end; here a replica gives up after a while and says so. And it locks per server and database without
 //! a limit on metadata locks, so that one long query would make the migration block every other query behind it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use tokio::task::JoinSet;
 
 use crate::config::DatabaseConfig;
 
-/// One index, added by one statement.
+/// One index or table, made by one statement, which MySQL carries out whole or not at all.
 struct Migration {
     version: u32,
-    table: &'static str,
-    index: &'static str,
+    object: Object,
     sql: &'static str,
 }
+
+/// What a migration makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// An index.
+    Index {
+        /// On that table of the data set.
+        table: &'static str,
+        /// Its name.
+        index: &'static str,
+    },
+    /// A table that is computed from the data set.
+    Summary {
+        /// Its name.
+        table: &'static str,
+    },
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index { table, index } => write!(f, "index {index} on {table}"),
+            Self::Summary { table } => write!(f, "summary {table}"),
+        }
+    }
+}
+
+/// Which summaries that exist are computed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recompute {
+    /// Those that are older than the data set.
+    Outdated,
+    /// All of them.
+    All,
+}
+
+/// The data set's tables: nothing can be done before they are there.
+const TABLES: [&str; 6] = ["employees", "departments", "dept_emp", "dept_manager", "titles", "salaries"];
 
 /// MySQL's error for a statement that it rolled back so that another one could go on.
 const DEADLOCK: u16 = 1213;
@@ -30,44 +73,57 @@ const DEADLOCK: u16 = 1213;
 const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
-        table: "employees",
-        index: "tandem_name",
+        object: Object::Index { table: "employees", index: "tandem_name" },
         sql: include_str!("../migrations/0001_employees_by_name.sql"),
     },
     Migration {
         version: 2,
-        table: "employees",
-        index: "tandem_last_name",
+        object: Object::Index { table: "employees", index: "tandem_last_name" },
         sql: include_str!("../migrations/0002_employees_by_last_name.sql"),
     },
     Migration {
         version: 3,
-        table: "employees",
-        index: "tandem_birth_date",
+        object: Object::Index { table: "employees", index: "tandem_birth_date" },
         sql: include_str!("../migrations/0003_employees_by_birth_date.sql"),
     },
     Migration {
         version: 4,
-        table: "employees",
-        index: "tandem_hire_date",
+        object: Object::Index { table: "employees", index: "tandem_hire_date" },
         sql: include_str!("../migrations/0004_employees_by_hire_date.sql"),
     },
     Migration {
         version: 5,
-        table: "dept_emp",
-        index: "tandem_members",
+        object: Object::Index { table: "dept_emp", index: "tandem_members" },
         sql: include_str!("../migrations/0005_departments_by_members.sql"),
     },
     Migration {
         version: 6,
-        table: "titles",
-        index: "tandem_title",
+        object: Object::Index { table: "titles", index: "tandem_title" },
         sql: include_str!("../migrations/0006_titles_by_title.sql"),
     },
     Migration {
+        version: 7,
+        object: Object::Summary { table: "tandem_department_years" },
+        sql: include_str!("../migrations/0007_department_years.sql"),
+    },
+    Migration {
+        version: 8,
+        object: Object::Summary { table: "tandem_company_years" },
+        sql: include_str!("../migrations/0008_company_years.sql"),
+    },
+    Migration {
+        version: 9,
+        object: Object::Summary { table: "tandem_salary_percentiles" },
+        sql: include_str!("../migrations/0009_salary_percentiles.sql"),
+    },
+    Migration {
+        version: 10,
+        object: Object::Summary { table: "tandem_salary_bands" },
+        sql: include_str!("../migrations/0010_salary_bands.sql"),
+    },
+    Migration {
         version: 20,
-        table: "employees",
-        index: "tandem_gender",
+        object: Object::Index { table: "employees", index: "tandem_gender" },
         sql: include_str!("../migrations/0020_employees_by_gender.sql"),
     },
 ];
@@ -107,10 +163,8 @@ pub enum Error {
 pub struct Step {
     /// Which.
     pub version: u32,
-    /// On which table.
-    pub table: &'static str,
-    /// Which index.
-    pub index: &'static str,
+    /// What it makes.
+    pub object: Object,
     /// What was done.
     pub outcome: Outcome,
 }
@@ -118,10 +172,12 @@ pub struct Step {
 /// What was done with one migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The index was created, in that time.
+    /// The index or table was made, in that time.
     Created(Duration),
-    /// The index existed, but no record of it: an earlier run was killed, or somebody made it by hand.
+    /// It existed, but no record of it: an earlier run was killed, or it came with the data.
     Found,
+    /// The table was computed again, in that time.
+    Recomputed(Duration),
     /// The record says that it was done before.
     Recorded,
 }
@@ -132,13 +188,13 @@ pub fn missing(applied: &[u32]) -> Vec<u32> {
 }
 
 /// Applies what has not been applied yet. Safe to run from several processes at once: one works, the others wait up to
-/// `patience` for it and then find nothing to do.
+/// `patience` for it and then find nothing to do. `recompute`: which summaries are not left as they are.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn run(config: &DatabaseConfig, patience: Duration) -> Result<Vec<Step>, Error> {
+pub async fn run(config: &DatabaseConfig, patience: Duration, recompute: Recompute) -> Result<Vec<Step>, Error> {
     let mut connection = connect(&config.primary, config.connect_timeout).await?;
-    let result = run_locked(&mut connection, config, patience).await;
+    let result = run_locked(&mut connection, config, patience, recompute).await;
     // The lock goes with the connection, whatever happened.
     let _ = connection.close().await;
     result
@@ -156,6 +212,7 @@ async fn run_locked(
     connection: &mut MySqlConnection,
     config: &DatabaseConfig,
     patience: Duration,
+    recompute: Recompute,
 ) -> Result<Vec<Step>, Error> {
     // Names of locks hold for the whole server, and at most 64 characters.
     let locked: Option<i64> =
@@ -167,9 +224,9 @@ async fn run_locked(
     if locked != Some(1) {
         return Err(Error::Locked(patience));
     }
-    for migration in MIGRATIONS {
-        if !table_exists(connection, migration.table).await.map_err(Error::Record)? {
-            return Err(Error::NotLoaded(migration.table));
+    for table in TABLES {
+        if !table_exists(connection, table).await.map_err(Error::Record)? {
+            return Err(Error::NotLoaded(table));
         }
     }
     connection
@@ -187,8 +244,14 @@ async fn run_locked(
         .map_err(Error::Record)?;
     // Each table has a connection of its own: adding an index keeps one core busy, and servers have more.
     let mut tables: BTreeMap<&str, Vec<&'static Migration>> = BTreeMap::new();
-    for migration in MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)) {
-        tables.entry(migration.table).or_default().push(migration);
+    let mut summaries = Vec::new();
+    for migration in MIGRATIONS {
+        let recorded = applied.contains(&migration.version);
+        match migration.object {
+            Object::Index { table, .. } if !recorded => tables.entry(table).or_default().push(migration),
+            Object::Index { .. } => {}
+            Object::Summary { table } => summaries.push((migration, table, recorded)),
+        }
     }
     let mut working = JoinSet::new();
     for migrations in tables.into_values() {
@@ -198,13 +261,32 @@ async fn run_locked(
     // All of them are waited for, so that nothing goes on behind the lock's back; the first error counts.
     let ended = working.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut outcomes: BTreeMap<u32, Outcome> = ended.into_iter().flatten().collect();
+    // Summaries last, one after the other: an index cannot be added to a table that a long query reads.
+    let mut connection = prepared(&config.primary, config.connect_timeout).await?;
+    for (migration, table, recorded) in summaries {
+        let version = migration.version;
+        let outcome = summarize(&mut connection, migration, table, recorded, recompute).await;
+        outcomes.insert(version, outcome.map_err(|source| Error::Statement { version, source })?);
+    }
     Ok(MIGRATIONS
         .iter()
-        .map(|&Migration { version, table, index, .. }| {
+        .map(|&Migration { version, object, .. }| {
             let outcome = outcomes.remove(&version).unwrap_or(Outcome::Recorded);
-            Step { version, table, index, outcome }
+            Step { version, object, outcome }
         })
         .collect())
+}
+
+/// A connection for statements that change tables.
+async fn prepared(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
+    let mut connection = connect(options, limit).await?;
+    // They wait for queries that are under way, and everybody who comes later waits behind them: not for long. What a
+    // summary reads is not locked against writers.
+    connection
+        .execute("SET SESSION lock_wait_timeout = 10, SESSION transaction_isolation = 'READ-COMMITTED'")
+        .await
+        .map_err(Error::Record)?;
+    Ok(connection)
 }
 
 /// Applies the migrations of one table, in their order.
@@ -213,9 +295,7 @@ async fn apply_to_table(
     limit: Duration,
     migrations: Vec<&Migration>,
 ) -> Result<Vec<(u32, Outcome)>, Error> {
-    let mut connection = connect(options, limit).await?;
-    // Adding an index waits for queries that are under way, and everybody who comes later waits behind it: not for long.
-    connection.execute("SET SESSION lock_wait_timeout = 10").await.map_err(Error::Record)?;
+    let mut connection = prepared(options, limit).await?;
     let mut outcomes = Vec::new();
     for migration in migrations {
         let version = migration.version;
@@ -233,19 +313,69 @@ async fn apply_to_table(
 
 async fn apply(connection: &mut MySqlConnection, migration: &Migration) -> sqlx::Result<Outcome> {
     let started = Instant::now();
-    let outcome = if index_exists(connection, migration).await? {
+    let exists = match migration.object {
+        Object::Index { table, index } => index_exists(connection, table, index).await?,
+        Object::Summary { table } => table_exists(connection, table).await?,
+    };
+    let outcome = if exists {
         Outcome::Found
     } else {
         connection.execute(migration.sql).await?;
         Outcome::Created(started.elapsed())
     };
-    sqlx::query("INSERT INTO tandem_migrations (version, description) VALUES (?, CONCAT('index ', ?, ' on ', ?))")
+    sqlx::query("INSERT INTO tandem_migrations (version, description) VALUES (?, ?)")
         .bind(migration.version)
-        .bind(migration.index)
-        .bind(migration.table)
+        .bind(migration.object.to_string())
         .execute(connection)
         .await?;
     Ok(outcome)
+}
+
+/// Makes a summary that is not there, and makes one anew that is not what it should be.
+async fn summarize(
+    connection: &mut MySqlConnection,
+    migration: &Migration,
+    table: &'static str,
+    recorded: bool,
+    recompute: Recompute,
+) -> sqlx::Result<Outcome> {
+    let started = Instant::now();
+    let outcome = if !recorded {
+        apply(connection, migration).await?
+    } else if table_exists(connection, table).await? {
+        Outcome::Recorded
+    } else {
+        // Somebody dropped it, perhaps with the tables of another data set.
+        connection.execute(migration.sql).await?;
+        Outcome::Created(started.elapsed())
+    };
+    let made = matches!(outcome, Outcome::Created(_));
+    if made || (recompute == Recompute::Outdated && !outdated(connection, table).await?) {
+        return Ok(outcome);
+    }
+    replace(connection, migration, table).await?;
+    Ok(Outcome::Recomputed(started.elapsed()))
+}
+
+/// Whether the data set was loaded after the summary was computed. One without rows is computed in no time.
+async fn outdated(connection: &mut MySqlConnection, table: &str) -> sqlx::Result<bool> {
+    let described = table_exists(connection, "tandem_dataset").await?;
+    let since = if described { "(SELECT MAX(loaded_at) FROM tandem_dataset)" } else { "NULL" };
+    // `table` is a constant of this file.
+    let sql = format!("SELECT COALESCE(MAX(computed_at) < {since}, MAX(computed_at) IS NULL) FROM {table}");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
+}
+
+/// Computes a summary beside the one that is there, and puts it in its place.
+async fn replace(connection: &mut MySqlConnection, migration: &Migration, table: &str) -> sqlx::Result<()> {
+    // `table` is a constant of this file. What a killed run left behind goes first.
+    let clear = format!("DROP TABLE IF EXISTS {table}_new, {table}_old");
+    let rename = format!("RENAME TABLE {table} TO {table}_old, {table}_new TO {table}");
+    connection.execute(AssertSqlSafe(clear.clone())).await?;
+    connection.execute(AssertSqlSafe(migration.sql.replacen(table, &format!("{table}_new"), 1))).await?;
+    connection.execute(AssertSqlSafe(rename)).await?;
+    connection.execute(AssertSqlSafe(clear)).await?;
+    Ok(())
 }
 
 async fn table_exists(connection: &mut MySqlConnection, table: &str) -> sqlx::Result<bool> {
@@ -257,13 +387,13 @@ async fn table_exists(connection: &mut MySqlConnection, table: &str) -> sqlx::Re
     .await
 }
 
-async fn index_exists(connection: &mut MySqlConnection, migration: &Migration) -> sqlx::Result<bool> {
+async fn index_exists(connection: &mut MySqlConnection, table: &str, index: &str) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT COUNT(*) > 0 FROM information_schema.statistics \
          WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ?",
     )
-    .bind(migration.table)
-    .bind(migration.index)
+    .bind(table)
+    .bind(index)
     .fetch_one(connection)
     .await
 }
@@ -273,17 +403,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_count_up_and_each_statement_adds_the_index_that_it_is_checked_by() {
+    fn versions_count_up_and_each_statement_makes_what_it_is_checked_by() {
         assert!(MIGRATIONS.is_sorted_by(|one, next| one.version < next.version));
-        for migration in MIGRATIONS {
-            let begin = format!("ALTER TABLE {} ADD INDEX {} (", migration.table, migration.index);
-            assert!(migration.sql.starts_with(&begin), "{}", migration.sql);
-            assert!(migration.sql.trim_end().ends_with("ALGORITHM=INPLACE, LOCK=NONE"), "{}", migration.sql);
+        for Migration { object, sql, .. } in MIGRATIONS {
+            match object {
+                Object::Index { table, index } => {
+                    assert!(sql.starts_with(&format!("ALTER TABLE {table} ADD INDEX {index} (")), "{sql}");
+                    assert!(sql.trim_end().ends_with("ALGORITHM=INPLACE, LOCK=NONE"), "{sql}");
+                }
+                // Group Replication wants a primary key, and a recomputation the time of the one before.
+                Object::Summary { table } => {
+                    assert!(sql.starts_with(&format!("CREATE TABLE {table} (\n")), "{sql}");
+                    assert!(sql.contains("PRIMARY KEY (") && sql.contains("computed_at TIMESTAMP NOT NULL"), "{sql}");
+                }
+            }
+            // The MySQL image's build runs the files through the `mysql` client.
+            assert!(!sql.contains(';'), "{sql}");
         }
     }
 
     #[test]
     fn missing_versions_are_those_that_are_not_recorded() {
-        assert_eq!(missing(&[1, 2, 3, 5, 6, 20, 99]), [4]);
+        assert_eq!(missing(&[1, 2, 3, 5, 6, 7, 8, 9, 10, 20, 99]), [4]);
     }
 }

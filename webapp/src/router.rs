@@ -11,7 +11,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::envelope::envelope;
 use crate::openapi;
-use crate::routes::{assets, departments, docs, employees, not_found, overview, probes, show, wrong_method};
+use crate::routes::{
+    assets, departments, docs, employees, history, not_found, overview, probes, salaries, show, wrong_method,
+};
 
 /// The routes of the main listener.
 pub fn pages(app: Arc<App>, metrics_public: bool) -> Router {
@@ -48,6 +50,8 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(employees::one_api))
         .routes(routes!(departments::list_api))
         .routes(routes!(departments::one_api))
+        .routes(routes!(history::api))
+        .routes(routes!(salaries::api))
 }
 
 /// The routes of the second listener, for whoever watches this process.

@@ -4,8 +4,10 @@ pub(crate) mod assets;
 pub(crate) mod departments;
 pub(crate) mod docs;
 pub(crate) mod employees;
+pub(crate) mod history;
 pub(crate) mod overview;
 pub(crate) mod probes;
+pub(crate) mod salaries;
 pub(crate) mod show;
 
 use askama::Template;
@@ -30,6 +32,11 @@ fn html(page: &impl Template) -> Page {
 /// The footer of a page that has asked the database already.
 async fn site(app: &App) -> Result<Site, Error> {
     Ok(app.site(Some(&*app.catalog().await?)))
+}
+
+/// The API's answer where nobody has migrated. Pages say it in the charts' place.
+fn not_computed() -> Error {
+    Error::Unavailable("The statistics have not been computed yet: `webapp migrate` does it.")
 }
 
 /// Any path that is no route.

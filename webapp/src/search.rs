@@ -193,12 +193,9 @@ impl Search {
     /// # Errors
     /// One sentence that names the parameter and says what is allowed.
     pub fn parse(query: &str) -> Result<Self, Invalid> {
-        if query.len() > MAX_QUERY {
-            return Err(Invalid(format!("the query is longer than {MAX_QUERY} characters")));
-        }
         let mut search = Self::default();
         let (mut sort, mut order, mut limit, mut cursor) = (None, None, None, None::<String>);
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in pairs(query)? {
             let filter = &mut search.filter;
             match name.as_ref() {
                 "q" => set(&name, &value, &mut filter.name, words)?,
@@ -281,6 +278,17 @@ impl fmt::Display for Name {
     }
 }
 
+/// The parameters of a query string, unless it is absurdly long.
+///
+/// # Errors
+/// It is.
+pub(crate) fn pairs(query: &str) -> Result<form_urlencoded::Parse<'_>, Invalid> {
+    if query.len() > MAX_QUERY {
+        return Err(Invalid(format!("the query is longer than {MAX_QUERY} characters")));
+    }
+    Ok(form_urlencoded::parse(query.as_bytes()))
+}
+
 /// Refuses a parameter that a page does not have.
 pub fn unknown(name: &str) -> Invalid {
     Invalid(format!("there is no parameter {}", shorten(name)))
@@ -301,7 +309,7 @@ pub fn department(text: &str) -> Result<String, String> {
 }
 
 /// Stores one parameter, unless it is empty.
-fn set<T>(
+pub(crate) fn set<T>(
     name: &str,
     value: &str,
     slot: &mut Option<T>,
@@ -314,7 +322,8 @@ fn set<T>(
     if slot.replace(parsed).is_some() { Err(Invalid(format!("{name} is given twice"))) } else { Ok(()) }
 }
 
-fn plain(text: &str) -> Result<String, String> {
+/// One line of text, without the white space around it.
+pub(crate) fn plain(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.chars().count() > MAX_TEXT || text.contains(char::is_control) {
         return Err(format!("at most {MAX_TEXT} characters of text"));

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::config::{Config, DatabaseConfig, Listen};
 use crate::db::Database;
+use crate::migrations::Recompute;
 use crate::{migrations, router};
 
 /// How long a replica waits for another one that migrates, before it looks again whether that is still necessary.
@@ -93,9 +94,11 @@ async fn prepare(app: Arc<App>, migrate: Option<DatabaseConfig>) {
     if let Some(config) = migrate {
         let mut last = String::new();
         loop {
-            match migrations::run(&config, MIGRATION_PATIENCE).await {
+            match migrations::run(&config, MIGRATION_PATIENCE, Recompute::Outdated).await {
                 Ok(steps) => {
-                    let created = steps.iter().filter(|step| matches!(step.outcome, migrations::Outcome::Created(_)));
+                    let created = steps.iter().filter(|step| {
+                        matches!(step.outcome, migrations::Outcome::Created(_) | migrations::Outcome::Recomputed(_))
+                    });
                     tracing::info!(known = steps.len(), created = created.count(), "migrations are applied");
                     break;
                 }

@@ -20,7 +20,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tandem_webapp::app::App;
 use tandem_webapp::config::DatabaseConfig;
 use tandem_webapp::db::{self, Database};
-use tandem_webapp::migrations::{self, Outcome};
+use tandem_webapp::migrations::{self, Outcome, Recompute};
 use tandem_webapp::router;
 use tandem_webapp::search::Search;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -119,6 +119,8 @@ macro_rules! fixture {
 
 #[path = "db/lists.rs"]
 mod lists;
+#[path = "db/statistics.rs"]
+mod statistics;
 
 async fn get(router: &Router, path: &str) -> (u16, String) {
     let response = router.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
@@ -208,7 +210,7 @@ async fn searches_find_the_same_with_and_without_our_indexes() {
     for (query, expected) in SEARCHES {
         assert_eq!(found(&db, query).await, *expected, "{query}");
     }
-    migrations::run(&fixture.config(), PATIENCE).await.unwrap();
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
     for (query, expected) in SEARCHES {
         assert_eq!(found(&db, query).await, *expected, "{query}, with indexes");
     }
@@ -435,7 +437,7 @@ async fn readiness_follows_the_tables_and_the_migrations() {
     let migrating = router::pages(Arc::new(App::new(fixture.database(), "replica-2".to_owned(), true)), false);
     assert_eq!(get(&migrating, "/readyz").await.0, 503);
 
-    migrations::run(&fixture.config(), PATIENCE).await.unwrap();
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
     assert_eq!(get(&pages, "/readyz").await.0, 200);
     assert_eq!(get(&migrating, "/readyz").await.0, 200);
     fixture.run("DELETE FROM tandem_migrations WHERE version = 2").await;
@@ -449,7 +451,7 @@ async fn readiness_follows_the_tables_and_the_migrations() {
 async fn replicas_that_migrate_at_once_do_the_work_once() {
     let fixture = fixture!(Fixture::loaded());
     let config = fixture.config();
-    let run = || migrations::run(&config, PATIENCE);
+    let run = || migrations::run(&config, PATIENCE, Recompute::Outdated);
     let (one, two, three) = tokio::join!(run(), run(), run());
     let steps = [one.unwrap(), two.unwrap(), three.unwrap()];
     let created = steps.iter().flatten().filter(|step| matches!(step.outcome, Outcome::Created(_))).count();
@@ -461,27 +463,33 @@ async fn replicas_that_migrate_at_once_do_the_work_once() {
 async fn a_migration_that_was_killed_half_way_is_resumed() {
     let fixture = fixture!(Fixture::loaded());
     let config = fixture.config();
-    migrations::run(&config, PATIENCE).await.unwrap();
-    // Killed between the index and its record, and before the last index.
+    migrations::run(&config, PATIENCE, Recompute::Outdated).await.unwrap();
+    // Killed between an index or a summary and its record, and before the last index.
     fixture
-        .run("DELETE FROM tandem_migrations WHERE version IN (5, 6); ALTER TABLE titles DROP INDEX tandem_title")
+        .run("DELETE FROM tandem_migrations WHERE version IN (5, 6, 8); ALTER TABLE titles DROP INDEX tandem_title")
         .await;
-    let outcomes: Vec<_> =
-        migrations::run(&config, PATIENCE).await.unwrap().into_iter().map(|step| step.outcome).collect();
-    assert!(outcomes[..4].iter().chain(&outcomes[6..]).all(|outcome| *outcome == Outcome::Recorded));
+    let outcomes: Vec<_> = migrations::run(&config, PATIENCE, Recompute::Outdated)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|step| step.outcome)
+        .collect();
+    assert!(outcomes[..4].iter().all(|outcome| *outcome == Outcome::Recorded));
     assert_eq!(outcomes[4], Outcome::Found);
     assert!(matches!(outcomes[5], Outcome::Created(_)));
+    assert_eq!(outcomes[6..9], [Outcome::Recorded, Outcome::Found, Outcome::Recorded]);
+    assert!(outcomes[9..].iter().all(|outcome| *outcome == Outcome::Recorded));
 }
 
 #[tokio::test]
 async fn migrations_without_a_data_set_or_without_the_lock_say_so() {
     let fixture = fixture!(Fixture::empty());
     let config = fixture.config();
-    let error = migrations::run(&config, PATIENCE).await.unwrap_err();
+    let error = migrations::run(&config, PATIENCE, Recompute::Outdated).await.unwrap_err();
     assert_eq!(error.to_string(), "table employees does not exist: load the data set first");
     let mut holder = fixture.connection().await;
     holder.execute("DO GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), 0)").await.unwrap();
-    let error = migrations::run(&config, Duration::from_secs(1)).await.unwrap_err();
+    let error = migrations::run(&config, Duration::from_secs(1), Recompute::Outdated).await.unwrap_err();
     assert_eq!(error.to_string(), "another process has been migrating the database for 1s: try again later");
 }
 

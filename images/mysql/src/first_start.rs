@@ -122,7 +122,8 @@ impl FirstStart<'_> {
     }
 
     /// Makes both snapshots in `target`, when the image is built. What the build put into the init folder runs after the
-    /// data set has been loaded: the application's indexes, so that no first start has to build them.
+    /// data set has been loaded: the application's indexes and summaries, so that no first start has to build
+    /// them.
     ///
     /// # Errors
     /// As [`Self::run`].

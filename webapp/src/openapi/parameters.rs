@@ -7,6 +7,8 @@ use utoipa::openapi::schema::{ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, Required};
 
 use crate::cursor;
+use crate::group::Group;
+use crate::routes::history::Of;
 use crate::routes::{DeptNo, EmpNo};
 use crate::search::{Gender, Limit, MAX_LIMIT, MAX_TEXT, Order, Search, Sort, Status};
 
@@ -51,6 +53,25 @@ impl IntoParams for Search {
         .into_iter()
         .map(|(name, description, schema)| parameter(ParameterIn::Query, name, description, schema))
         .collect()
+    }
+}
+
+impl IntoParams for Group {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        [
+            ("department", "Who is in that department today.", department()),
+            ("title", "Who has that title today.", text("Engineer")),
+            ("gender", "Who is of that gender.", one_of(Gender::WORDS)),
+        ]
+        .into_iter()
+        .map(|(name, description, schema)| parameter(ParameterIn::Query, name, description, schema))
+        .collect()
+    }
+}
+
+impl IntoParams for Of {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![parameter(ParameterIn::Query, "department", "Of the departments, that one alone.", department())]
     }
 }
 
@@ -106,10 +127,17 @@ fn one_of(words: &'static [&'static str]) -> ObjectBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::Invalid;
 
     #[test]
-    fn every_described_parameter_of_the_search_is_known_to_it() {
-        for parameter in Search::into_params(|| None) {
+    fn every_described_parameter_is_known_to_who_reads_it() {
+        check(Search::into_params(|| None), |query| Search::parse(query).err());
+        check(Group::into_params(|| None), |query| Group::parse(query).err());
+        check(Of::into_params(|| None), |query| Of::parse(query).err());
+    }
+
+    fn check(parameters: Vec<Parameter>, refuse: impl Fn(&str) -> Option<Invalid>) {
+        for parameter in parameters {
             let described = serde_json::to_value(&parameter).unwrap();
             let schema = &described["schema"];
             let example = [&schema["examples"][0], &schema["enum"][0], &schema["default"]]
@@ -119,7 +147,7 @@ mod tests {
                 .unwrap_or_default();
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair(&parameter.name, &example);
-            assert_eq!(Search::parse(&query.finish()).err(), None, "{}", parameter.name);
+            assert_eq!(refuse(&query.finish()), None, "{}", parameter.name);
         }
     }
 }

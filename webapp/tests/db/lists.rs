@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use sqlx::{AssertSqlSafe, Executor};
 use tandem_webapp::db::employees::{Employee, list};
 use tandem_webapp::db::totals::{Total, total};
-use tandem_webapp::migrations;
+use tandem_webapp::migrations::{self, Recompute};
 use tandem_webapp::search::{Filter, Gender, Limit, Name, Order, Search, Sort, Status};
 
 use super::{Fixture, PATIENCE, SCHEMA, get, json};
@@ -173,7 +173,7 @@ async fn filled(people: &[Person]) -> Option<Fixture> {
     }
     let mut connection = fixture.connection().await;
     connection.execute(AssertSqlSafe(format!("BEGIN; {}; COMMIT", statements.join("; ")))).await.unwrap();
-    migrations::run(&fixture.config(), PATIENCE).await.unwrap();
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
     Some(fixture)
 }
 
@@ -252,7 +252,7 @@ async fn totals_are_exact_where_counting_is_quick_and_said_to_be_estimates_where
     let fixture = fixture!(Fixture::empty());
     fixture.run(SCHEMA).await;
     fixture.run(MANY).await;
-    migrations::run(&fixture.config(), PATIENCE).await.unwrap();
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
     let pages = fixture.pages();
     let of = async |query: &str| {
         let found = json(&pages, &format!("/api/v1/employees?{query}")).await;

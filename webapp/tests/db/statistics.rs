@@ -1,0 +1,224 @@
+//! The summaries, compared with what the data set's own tables say, on a company that has all there can be: people in
+//! two departments at once, two titles, none, no salary, spans that end before they begin.
+
+use super::*;
+use chrono::NaiveDate;
+use tandem_webapp::db::statistics::{Band, Percentiles, Year};
+use tandem_webapp::group::Group;
+use tandem_webapp::migrations::Object;
+use tandem_webapp::search::Gender;
+
+/// Four hundred more people. Everything follows from their number, in steps that share no divisor.
+const COMPANY: &str = "\
+    INSERT INTO employees \
+      WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 400) \
+      SELECT 500000 + i, '1960-01-01', 'A', 'B', IF(i % 3, 'M', 'F'), DATE'1985-03-01' + INTERVAL (i * 37 % 4000) DAY FROM n; \
+    INSERT INTO dept_emp SELECT emp_no, ELT(1 + emp_no % 3, 'd001', 'd002', 'd003'), hire_date, \
+        IF(emp_no % 4, '9999-01-01', hire_date + INTERVAL (emp_no * 53 % 3000) DAY) \
+      FROM employees WHERE emp_no > 500000 AND emp_no % 11; \
+    INSERT INTO dept_emp SELECT emp_no, ELT(1 + emp_no % 3, 'd002', 'd003', 'd001'), hire_date + INTERVAL 400 DAY, \
+        IF(emp_no % 2, '9999-01-01', hire_date + INTERVAL (emp_no * 71 % 2500) DAY) \
+      FROM employees WHERE emp_no > 500000 AND emp_no % 5 = 0; \
+    INSERT INTO titles SELECT emp_no, ELT(1 + emp_no % 2, 'Staff', 'Engineer'), hire_date, IF(emp_no % 7, '9999-01-01', NULL) \
+      FROM employees WHERE emp_no > 500000 AND emp_no % 13; \
+    INSERT INTO titles SELECT emp_no, ELT(1 + emp_no % 2, 'Engineer', 'Staff'), hire_date + INTERVAL 1 DAY, '9999-01-01' \
+      FROM employees WHERE emp_no > 500000 AND emp_no % 6 = 0; \
+    INSERT INTO titles SELECT emp_no, 'Staff', hire_date + INTERVAL 2 DAY, '9999-01-01' \
+      FROM employees WHERE emp_no > 500000 AND emp_no % 10 = 0; \
+    INSERT INTO salaries SELECT emp_no, 40000 + emp_no * 7919 % 60000, hire_date, '9999-01-01' \
+      FROM employees WHERE emp_no > 500000 AND emp_no % 17";
+
+impl Fixture {
+    async fn summarized() -> Option<Self> {
+        let fixture = Self::loaded().await?;
+        fixture.run(COMPANY).await;
+        migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
+        Some(fixture)
+    }
+}
+
+async fn count(connection: &mut MySqlConnection, sql: &'static str, department: &str, year: i32) -> i64 {
+    // Every query names the department twice and then the year twice.
+    sqlx::query_scalar(sql).bind(department).bind(department).bind(year).bind(year).fetch_one(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_history_is_what_the_direct_queries_count() {
+    let fixture = fixture!(Fixture::summarized());
+    let mut connection = fixture.connection().await;
+    let history = db::statistics::history(&fixture.database(), None).await.unwrap().unwrap();
+    assert!(history.company[0].year == 1985 && history.company.len() > 10);
+    assert_eq!(history.departments.len(), 3);
+    let everybody = [("", &history.company)];
+    let departments = history.departments.iter().map(|department| (department.dept_no.as_str(), &department.years));
+    for (department, years) in everybody.into_iter().chain(departments) {
+        for &year in years {
+            let headcount = count(
+                &mut connection,
+                "SELECT COUNT(DISTINCT emp_no) FROM dept_emp WHERE (? = '' OR dept_no = ?) \
+                 AND from_date <= MAKEDATE(?, 1) + INTERVAL 1 YEAR - INTERVAL 1 DAY AND YEAR(to_date) > ?",
+                department,
+                year.year,
+            );
+            let headcount = headcount.await;
+            let (hires, leavers) = if department.is_empty() {
+                (
+                    "SELECT COUNT(*) FROM employees WHERE ? = ? AND YEAR(hire_date) = ? AND ? > 0",
+                    "SELECT COUNT(*) FROM (SELECT YEAR(MAX(to_date)) AS went FROM dept_emp GROUP BY emp_no) l \
+                     WHERE ? = ? AND went = ? AND ? < 9999",
+                )
+            } else {
+                (
+                    "SELECT COUNT(*) FROM dept_emp WHERE dept_no = ? AND dept_no = ? AND YEAR(from_date) = ? \
+                     AND from_date <= to_date AND ? > 0",
+                    "SELECT COUNT(*) FROM dept_emp WHERE dept_no = ? AND dept_no = ? AND YEAR(to_date) = ? \
+                     AND from_date <= to_date AND ? < 9999",
+                )
+            };
+            let hires = count(&mut connection, hires, department, year.year).await;
+            let leavers = count(&mut connection, leavers, department, year.year).await;
+            assert_eq!(year, Year { year: year.year, headcount, hires, leavers }, "{department}");
+        }
+    }
+    let one = db::statistics::history(&fixture.database(), Some("d002")).await.unwrap().unwrap();
+    assert_eq!((one.company, one.departments), (history.company, vec![history.departments[1].clone()]));
+}
+
+/// The salaries of a group in their order, as the data set's tables have them.
+async fn paid(connection: &mut MySqlConnection, group: &Group) -> Vec<i64> {
+    let (department, title) = (group.department.as_deref(), group.title.as_deref());
+    let gender = group.gender.map(Gender::word);
+    sqlx::query_scalar(
+        "SELECT CAST(salary AS SIGNED) FROM salaries s JOIN employees e USING (emp_no) WHERE s.to_date = '9999-01-01' \
+         AND (? IS NULL OR gender = ?) \
+         AND (? IS NULL OR EXISTS (SELECT 1 FROM dept_emp d WHERE d.emp_no = s.emp_no AND d.dept_no = ? \
+                                   AND d.to_date = '9999-01-01')) \
+         AND (? IS NULL OR EXISTS (SELECT 1 FROM titles t WHERE t.emp_no = s.emp_no AND t.title = ? \
+                                   AND (t.to_date = '9999-01-01' OR t.to_date IS NULL))) \
+         ORDER BY salary",
+    )
+    .bind(gender)
+    .bind(gender)
+    .bind(department)
+    .bind(department)
+    .bind(title)
+    .bind(title)
+    .fetch_all(connection)
+    .await
+    .unwrap()
+}
+
+fn percentiles(sorted: &[i64]) -> Option<Percentiles> {
+    let at = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100) - 1];
+    let (&min, &max) = (sorted.first()?, sorted.last()?);
+    let employees = i64::try_from(sorted.len()).unwrap();
+    let mean = (sorted.iter().sum::<i64>() as f64 * 100.0 / employees as f64).round() / 100.0;
+    Some(Percentiles { employees, min, p10: at(10), p25: at(25), median: at(50), p75: at(75), p90: at(90), max, mean })
+}
+
+#[tokio::test]
+async fn the_salaries_of_every_group_are_what_the_direct_query_finds() {
+    let fixture = fixture!(Fixture::summarized());
+    let (db, mut connection) = (fixture.database(), fixture.connection().await);
+    let departments = [None, Some("d001"), Some("d002"), Some("d003")];
+    let titles = [None, Some("Staff"), Some("Engineer"), Some("Manager")];
+    let genders = [None, Some(Gender::Male), Some(Gender::Female)];
+    let mut empty = 0;
+    for (department, title, gender) in departments
+        .iter()
+        .flat_map(|&department| titles.iter().map(move |&title| (department, title)))
+        .flat_map(|(department, title)| genders.iter().map(move |&gender| (department, title, gender)))
+    {
+        let group = Group { department: department.map(str::to_owned), title: title.map(str::to_owned), gender };
+        let sorted = paid(&mut connection, &group).await;
+        let salaries = db::statistics::salaries(&db, &group).await.unwrap().unwrap();
+        assert_eq!(salaries.salaries, percentiles(&sorted), "{group:?}");
+        let within = |band: &Band| sorted.iter().filter(|&&paid| (band.from..band.below).contains(&paid)).count();
+        for band in &salaries.histogram {
+            assert_eq!(band.employees, i64::try_from(within(band)).unwrap(), "{group:?}: {band:?}");
+        }
+        assert_eq!(salaries.histogram.iter().map(within).sum::<usize>(), sorted.len(), "{group:?}");
+        assert!(salaries.histogram.windows(2).all(|two| two[0].below == two[1].from), "{group:?}");
+        for other in &salaries.by_title {
+            let group = Group { title: Some(other.title.clone()), ..group.clone() };
+            assert_eq!(Some(other.salaries), percentiles(&paid(&mut connection, &group).await), "{group:?}");
+        }
+        for other in &salaries.by_department {
+            let group = Group { department: Some(other.dept_no.clone()), ..group.clone() };
+            assert_eq!(Some(other.salaries), percentiles(&paid(&mut connection, &group).await), "{group:?}");
+        }
+        assert!(salaries.by_gender.len() <= 2 && salaries.by_department.len() <= 3 && salaries.by_title.len() <= 4);
+        empty += usize::from(sorted.is_empty());
+    }
+    assert!(empty > 0, "a group without anybody was looked at too");
+}
+
+/// The time at which a summary was computed is moved back, which a later computation would not do.
+const AGE: &str = "UPDATE tandem_company_years SET computed_at = '2001-01-01'; \
+    UPDATE tandem_salary_percentiles SET computed_at = '2001-01-01'";
+
+#[tokio::test]
+async fn a_summary_that_is_older_than_the_data_set_is_computed_again_by_the_next_run() {
+    let fixture = fixture!(Fixture::summarized());
+    let config = fixture.config();
+    let outcomes = async |recompute| {
+        let steps = migrations::run(&config, PATIENCE, recompute).await.unwrap();
+        let summaries = steps.into_iter().filter(|step| matches!(step.object, Object::Summary { .. }));
+        summaries.map(|step| step.outcome).collect::<Vec<_>>()
+    };
+    fixture.run(AGE).await;
+    assert_eq!(outcomes(Recompute::Outdated).await, vec![Outcome::Recorded; 4]);
+    fixture.run(DATASET).await;
+    fixture
+        .run("DELETE FROM dept_emp WHERE dept_no = 'd001'; UPDATE tandem_dataset SET loaded_at = '2002-01-01'")
+        .await;
+    // What a run leaves behind that was killed on its way.
+    fixture.run("CREATE TABLE tandem_company_years_new (a INT); CREATE TABLE tandem_company_years_old (a INT)").await;
+    let found = outcomes(Recompute::Outdated).await;
+    assert!(matches!(
+        found[..],
+        [Outcome::Recorded, Outcome::Recomputed(_), Outcome::Recomputed(_), Outcome::Recorded]
+    ));
+    let history = db::statistics::history(&fixture.database(), None).await.unwrap().unwrap();
+    let counts = db::overview::counts(&fixture.database()).await.unwrap();
+    assert_eq!(history.company.last().unwrap().headcount, counts.current_employees);
+    assert!(
+        history.computed_at.unwrap()
+            > NaiveDate::from_ymd_opt(2020, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc()
+    );
+
+    // By hand, for rows that were changed: nothing of the data set says that they were.
+    fixture.run("DELETE FROM salaries").await;
+    assert!(outcomes(Recompute::All).await.iter().all(|outcome| matches!(outcome, Outcome::Recomputed(_))));
+    let salaries = db::statistics::salaries(&fixture.database(), &Group::default()).await.unwrap().unwrap();
+    assert_eq!(salaries, db::statistics::Salaries::default());
+    // Dropped with the tables of another data set, and computed as if for the first time.
+    fixture.run("DROP TABLE tandem_salary_bands").await;
+    assert!(matches!(outcomes(Recompute::Outdated).await[..], [_, _, _, Outcome::Created(_)]));
+    let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name REGEXP '_(new|old)$'";
+    let left: i64 = sqlx::query_scalar(tables).fetch_one(&mut fixture.connection().await).await.unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn statistics_that_nobody_has_computed_are_said_to_be_missing() {
+    let fixture = fixture!(Fixture::loaded());
+    let pages = fixture.pages();
+    for path in ["/api/v1/history", "/api/v1/salaries"] {
+        let (status, body) = get(&pages, path).await;
+        assert_eq!(status, 503, "{path}");
+        assert!(body.contains("The statistics have not been computed yet"), "{path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_data_set_without_rows_has_empty_statistics() {
+    let fixture = fixture!(Fixture::empty());
+    fixture.run(SCHEMA).await;
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
+    let pages = fixture.pages();
+    let history = json(&pages, "/api/v1/history").await;
+    assert_eq!((history["company"].as_array().unwrap().len(), &history["computed_at"]), (0, &Value::Null));
+    let salaries = json(&pages, "/api/v1/salaries?department=d005&gender=F").await;
+    assert_eq!((&salaries["salaries"], salaries["histogram"].as_array().unwrap().len()), (&Value::Null, 0));
+}
