@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::catalog::{self, Cache, Catalog};
 use crate::db::{self, Database};
 use crate::metrics::Metrics;
+use crate::traces::Tracer;
 use crate::views::{Knowledge, Site};
 
 /// The application's state: made once, by `serve`.
@@ -18,6 +19,10 @@ pub struct App {
     pub metrics: Metrics,
     /// This replica's name.
     pub served_by: String,
+    /// What makes traces, if anything does.
+    pub tracer: Option<Tracer>,
+    /// Whether each request is a log line.
+    pub access_log: bool,
     /// Whether `/readyz` waits for the migrations even if none has been started yet.
     pub migrates: bool,
 }
@@ -27,7 +32,8 @@ impl App {
     pub fn new(db: Database, served_by: String, migrates: bool) -> Self {
         let (db, cache) = (Arc::new(db), Arc::<Cache>::default());
         let metrics = Metrics::new(Arc::clone(&db), Arc::clone(&cache));
-        Self { db, cache, metrics, served_by, migrates }
+        let tracer = db.tracer().cloned();
+        Self { db, cache, metrics, served_by, tracer, access_log: false, migrates }
     }
 
     /// The kept facts about the data set, for a handler that asks the database for something else as well.

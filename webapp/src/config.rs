@@ -1,6 +1,8 @@
 //! The configuration: environment variables in, one checked [`Config`] out. Nothing else in this crate reads the
 //! environment.
 
+mod traces;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tandem_environment::log::{LOG_FORMAT, LOG_LEVEL, LogFormat};
 use tandem_environment::variable::{self, number};
 use tandem_environment::{Described, Environment, Error, SHUTDOWN_TIMEOUT, Variable};
+
+pub use traces::TraceConfig;
 
 const LISTEN: Variable<Listen> =
     Variable::new("LISTEN", "host:port, [IPv6 address]:port or unix:/path", listen, "where the pages are served")
@@ -98,6 +102,12 @@ const SERVED_BY: Variable<String> = Variable::new(
     "the name in `X-Served-By` and in the footer; the host's name where it is not set",
 );
 
+const ACCESS_LOG: Variable<bool> = Variable::switch(
+    "ACCESS_LOG",
+    "whether each request is a log line as well; behind nginx, which writes one already, it need not be",
+)
+.default("false");
+
 /// Every variable, in the order of the documentation.
 pub const VARIABLES: &[&dyn Described] = &[
     &LISTEN,
@@ -118,6 +128,15 @@ pub const VARIABLES: &[&dyn Described] = &[
     &DATABASE_MAX_LIFETIME,
     &LOG_LEVEL,
     &LOG_FORMAT,
+    &ACCESS_LOG,
+    &traces::ENDPOINT,
+    &traces::PROTOCOL,
+    &traces::HEADERS,
+    &traces::CERTIFICATE,
+    &traces::SERVICE_NAME,
+    &traces::RESOURCE_ATTRIBUTES,
+    &traces::SAMPLER,
+    &traces::SAMPLER_ARG,
     &MIGRATE_ON_START,
     &SERVED_BY,
     &SHUTDOWN_TIMEOUT,
@@ -163,6 +182,10 @@ pub struct Config {
     pub log_level: tracing::Level,
     /// What a log line looks like.
     pub log_format: LogFormat,
+    /// Whether each request is a log line.
+    pub access_log: bool,
+    /// How traces are made and sent; `None`: not at all.
+    pub traces: Option<TraceConfig>,
     /// Whether `serve` runs the migrations.
     pub migrate_on_start: bool,
     /// This replica's name.
@@ -199,6 +222,8 @@ impl Config {
             },
             log_level: LOG_LEVEL.require(environment)?,
             log_format: LOG_FORMAT.require(environment)?,
+            access_log: ACCESS_LOG.require(environment)?,
+            traces: TraceConfig::read(environment)?,
             migrate_on_start: MIGRATE_ON_START.require(environment)?,
             served_by: SERVED_BY.read(environment)?.unwrap_or_else(host_name),
             shutdown_timeout: Duration::from_secs(SHUTDOWN_TIMEOUT.require(environment)?.into()),

@@ -24,6 +24,7 @@ use sqlx::{Connection, Executor};
 use tokio::time::Instant;
 
 use crate::config::DatabaseConfig;
+use crate::traces::{QuerySpan, Tracer};
 use monitor::Monitor;
 use timings::{Name, Timings, Turns};
 
@@ -115,6 +116,7 @@ pub struct Database {
     monitor: Monitor,
     turns: Turns,
     timings: Timings,
+    tracer: Option<Tracer>,
 }
 
 impl Database {
@@ -159,12 +161,29 @@ impl Database {
             monitor,
             turns: Turns::new(config.pool_size),
             timings: Timings::default(),
+            tracer: None,
         }
+    }
+
+    /// The same, with a span for each query of a request that is traced.
+    #[must_use]
+    pub fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// What makes the spans.
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// `host:port/name`, as the footer shows it.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The database's name.
+    fn name(&self) -> &str {
+        self.address.split_once('/').map_or("", |(_, name)| name)
     }
 
     /// How many connections are open, and how many of them are idle.
@@ -202,9 +221,13 @@ impl Database {
         Fut: Future<Output = sqlx::Result<T>>,
     {
         let name = Name::of::<F>();
+        let mut span = self.tracer.as_ref().and_then(|tracer| QuerySpan::begin(tracer, name, self.name()));
         let result = self.ask(name, query).await;
         if let Err(error) = &result {
             self.timings.failed(name, error);
+            if let Some(span) = &mut span {
+                span.failed(error.kind());
+            }
         }
         result
     }

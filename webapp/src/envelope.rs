@@ -1,6 +1,7 @@
 //! What every request passes on its way in and every answer on its way out: the request's id, the log's span, the
 //! metrics, the errors' bodies and the headers that every answer has.
 
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +12,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use opentelemetry::trace::FutureExt;
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::traces::{self, RequestSpan, TRACERESPONSE};
 
 /// The request's id: taken from the request, made where there is none, and sent back.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,12 +38,25 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     let path = request.uri().path();
     let api = path == "/api" || path.starts_with("/api/");
 
+    let request_id = id.to_str().unwrap_or_default();
+    let logged = app.access_log.then(|| request.uri().clone());
+    let traced =
+        app.tracer.as_ref().and_then(|tracer| RequestSpan::begin(tracer, &request, route.as_ref(), request_id));
+    let trace_id = match &traced {
+        Some(span) => Some(Cow::Owned(span.trace_id())),
+        None => traces::callers_trace(request.headers()),
+    };
     let span = tracing::error_span!(
         "request",
-        request_id = id.to_str().unwrap_or_default(),
+        request_id,
+        trace_id = trace_id.as_deref(),
         route = route.as_ref().map(MatchedPath::as_str)
     );
-    let mut response = next.run(request).instrument(span).await;
+    let answer = next.run(request).instrument(span.clone());
+    let mut response = match &traced {
+        Some(traced) => answer.with_context(traced.context()).await,
+        None => answer.await,
+    };
 
     if let Some(error) = response.extensions_mut().remove::<Error>() {
         let written = if api {
@@ -65,7 +81,19 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     if let Ok(name) = HeaderValue::from_str(&app.served_by) {
         headers.insert(SERVED_BY, name);
     }
-    app.metrics.request(route, &method, response.status().as_u16(), started.elapsed());
+    if let Some(traced) = traced {
+        traced.answered(response.status());
+        if let Some(value) = traced.response() {
+            response.headers_mut().insert(TRACERESPONSE, value);
+        }
+    }
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    if let Some(uri) = logged {
+        span.in_scope(
+            || tracing::info!(target: "access", %method, %uri, status, seconds = took.as_secs_f64(), "request"),
+        );
+    }
+    app.metrics.request(route, &method, status, took);
     response.map(|body| in_flight.until_sent(body))
 }
 

@@ -21,4 +21,5 @@ pub mod router;
 mod routes;
 pub mod search;
 pub mod server;
+pub mod traces;
 pub mod views;

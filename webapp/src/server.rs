@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::config::{Config, DatabaseConfig, Listen};
 use crate::db::Database;
 use crate::migrations::Recompute;
+use crate::traces::{self, Traces};
 use crate::{migrations, router};
 
 /// How long a replica waits for another one that migrates, before it looks again whether that is still necessary.
@@ -41,6 +42,9 @@ pub enum Error {
     /// The process cannot be told to stop.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
+    /// Traces are asked for and cannot be made.
+    #[error(transparent)]
+    Traces(#[from] traces::Error),
 }
 
 /// Serves until SIGTERM or SIGINT. The database need not be there, neither now nor later.
@@ -55,7 +59,11 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         None => None,
     };
 
-    let app = Arc::new(App::new(Database::new(&config.database), config.served_by, config.migrate_on_start));
+    let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.served_by)).transpose()?;
+    let db = Database::new(&config.database).traced(traces.as_ref().map(Traces::tracer));
+    let mut app = App::new(db, config.served_by, config.migrate_on_start);
+    app.access_log = config.access_log;
+    let app = Arc::new(app);
     tokio::spawn(prepare(Arc::clone(&app), config.migrate_on_start.then_some(config.database)));
 
     tracing::info!(
@@ -83,6 +91,9 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     }
     // A query that still hangs is given up with the process.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, app.db.close()).await;
+    if let Some(traces) = traces {
+        traces.finish();
+    }
     drop(sockets);
     tracing::info!("stopped");
     Ok(())
