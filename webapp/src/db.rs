@@ -5,6 +5,7 @@
 //! what every query needs: a time limit, an end at once when the database goes away, one retry where a pooled connection
 //! turned out to be dead, and an [`Error`] that tells "the database is away" from "we made a mistake".
 
+mod batch;
 pub mod dataset;
 pub mod departments;
 pub mod employees;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::config::DatabaseConfig;
 use crate::traces::{QuerySpan, Tracer};
+use batch::Batch;
 use monitor::Monitor;
 use timings::{Name, Timings, Turns};
 
@@ -117,6 +119,8 @@ pub struct Database {
     turns: Turns,
     timings: Timings,
     tracer: Option<Tracer>,
+    people: Batch<u32, employees::Person>,
+    shows: Batch<(), Vec<employees::Employee>>,
 }
 
 impl Database {
@@ -162,6 +166,8 @@ impl Database {
             turns: Turns::new(config.pool_size),
             timings: Timings::default(),
             tracer: None,
+            people: Batch::new(employees::MOST_PEOPLE),
+            shows: Batch::new(1),
         }
     }
 

@@ -261,7 +261,8 @@ async fn pages_of_every_order_lead_through_all_employees_and_back() {
 async fn a_career_is_told_from_its_newest_to_its_oldest_part() {
     let fixture = fixture!(Fixture::loaded());
     let db = fixture.database();
-    let career = db::employees::career(&db, 20_001).await.unwrap();
+    let db::employees::Person { employee, career } = db::employees::person(&db, 20_001).await.unwrap().unwrap();
+    assert_eq!(employee.last_name, "Zimmer");
     let departments: Vec<_> = career.departments.iter().map(|row| (row.dept_no.as_str(), row.manager)).collect();
     assert_eq!(departments, [("d001", true), ("d001", false)]);
     assert_eq!(
@@ -270,9 +271,28 @@ async fn a_career_is_told_from_its_newest_to_its_oldest_part() {
     );
     assert_eq!(career.salaries.iter().map(|row| row.salary).collect::<Vec<_>>(), [62_000, 60_000]);
     assert!(career.salaries[0].to_date.is_none() && career.salaries[1].to_date.is_some());
-    assert_eq!(db::employees::career(&db, 1).await.unwrap(), db::employees::Career::default());
-    assert_eq!(db::employees::find(&db, 1).await.unwrap(), None);
-    assert_eq!(db::employees::find(&db, 20_001).await.unwrap().unwrap().last_name, "Zimmer");
+    assert_eq!(db::employees::person(&db, 1).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn people_who_are_asked_for_at_the_same_time_are_the_same_as_alone() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = Arc::new(fixture.database());
+    let numbers: Vec<u32> = (19_990..20_070).collect();
+    let asking: Vec<_> = numbers
+        .iter()
+        .map(|&number| {
+            let db = Arc::clone(&db);
+            tokio::spawn(async move { db::employees::person(&db, number).await })
+        })
+        .collect();
+    let mut found = 0;
+    for (&number, together) in numbers.iter().zip(asking) {
+        let together = together.await.unwrap().unwrap();
+        assert_eq!(together, db::employees::person(&db, number).await.unwrap());
+        found += usize::from(together.is_some_and(|person| person.employee.emp_no.unsigned_abs() == number));
+    }
+    assert_eq!(found, 5);
 }
 
 #[tokio::test]

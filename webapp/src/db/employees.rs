@@ -1,5 +1,7 @@
 //! Employees: the challenge's answer, the searchable list, and one person's history.
 
+use std::collections::HashMap;
+
 use chrono::NaiveDate;
 use serde::Serialize;
 use sqlx::{MySql, QueryBuilder};
@@ -79,6 +81,15 @@ pub struct Career {
     pub salaries: Vec<Salary>,
 }
 
+/// An employee and what they have done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Person {
+    /// The employee.
+    pub employee: Employee,
+    /// Departments, titles and salaries, the newest first.
+    pub career: Career,
+}
+
 /// A page of the list and the way to its neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -95,73 +106,131 @@ pub struct Page {
 /// # Errors
 /// See [`Error`].
 pub async fn show(db: &Database) -> Result<Vec<Employee>, Error> {
-    db.read(|pool| {
-        sqlx::query_as(
-            "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees \
-             WHERE gender = 'M' AND birth_date = DATE'1965-02-01' AND hire_date > DATE'1990-01-01' \
-             ORDER BY first_name, last_name, emp_no",
-        )
-        .fetch_all(pool)
+    let answer = db.shows.get((), |_| async {
+        let found = db
+            .read(|pool| {
+                sqlx::query_as(
+                    "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees \
+                     WHERE gender = 'M' AND birth_date = DATE'1965-02-01' AND hire_date > DATE'1990-01-01' \
+                     ORDER BY first_name, last_name, emp_no",
+                )
+                .fetch_all(pool)
+            })
+            .await?;
+        Ok(HashMap::from([((), found)]))
+    });
+    Ok(answer.await?.unwrap_or_default())
+}
+
+/// The employee of that number and what they have done; `None` where there is nobody. Who asks at the same time shares
+/// the queries.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn person(db: &Database, emp_no: u32) -> Result<Option<Person>, Error> {
+    db.people.get(emp_no, |numbers| people(db, numbers)).await
+}
+
+/// How many people are looked for at once.
+pub(super) const MOST_PEOPLE: usize = 32;
+
+/// Those of these numbers that there are. The parts are asked for side by side, each on a connection of its own.
+async fn people(db: &Database, numbers: Vec<u32>) -> Result<HashMap<u32, Person>, Error> {
+    let (employees, departments, titles, salaries) = tokio::try_join!(
+        employees_of(db, &numbers),
+        departments_of(db, &numbers),
+        titles_of(db, &numbers),
+        salaries_of(db, &numbers),
+    )?;
+    let mut careers = HashMap::<i32, Career>::with_capacity(employees.len());
+    for Of { emp_no, part } in departments {
+        careers.entry(emp_no).or_default().departments.push(part);
+    }
+    for Of { emp_no, part } in titles {
+        careers.entry(emp_no).or_default().titles.push(part);
+    }
+    for Of { emp_no, part } in salaries {
+        careers.entry(emp_no).or_default().salaries.push(part);
+    }
+    Ok(employees
+        .into_iter()
+        .map(|employee| {
+            let career = careers.remove(&employee.emp_no).unwrap_or_default();
+            (employee.emp_no.unsigned_abs(), Person { employee, career })
+        })
+        .collect())
+}
+
+/// A row about somebody.
+#[derive(sqlx::FromRow)]
+struct Of<T> {
+    emp_no: i32,
+    #[sqlx(flatten)]
+    part: T,
+}
+
+async fn employees_of(db: &Database, numbers: &[u32]) -> Result<Vec<Employee>, Error> {
+    db.read(|pool| async move {
+        let mut query = QueryBuilder::new(
+            "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees WHERE emp_no IN ",
+        );
+        push_numbers(&mut query, numbers);
+        query.build_query_as().fetch_all(pool).await
     })
     .await
 }
 
-/// The employee of that number.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn find(db: &Database, emp_no: u32) -> Result<Option<Employee>, Error> {
-    db.read(|pool| {
-        sqlx::query_as(
-            "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees WHERE emp_no = ?",
-        )
-        .bind(emp_no)
-        .fetch_optional(pool)
+async fn departments_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Assignment>>, Error> {
+    db.read(|pool| async move {
+        let mut query = QueryBuilder::new(
+            "SELECT w.emp_no, w.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, \
+                    w.manager = 1 AS manager \
+             FROM (SELECT emp_no, dept_no, from_date, to_date, 0 AS manager FROM dept_emp WHERE emp_no IN ",
+        );
+        push_numbers(&mut query, numbers);
+        query.push(" UNION ALL SELECT emp_no, dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no IN ");
+        push_numbers(&mut query, numbers);
+        query.push(") w JOIN departments d USING (dept_no) ORDER BY w.from_date DESC, w.manager DESC, w.dept_no");
+        query.build_query_as().fetch_all(pool).await
     })
     .await
 }
 
-/// The history of the employee of that number; empty where there is none.
-///
-/// # Errors
-/// See [`Error`].
-pub async fn career(db: &Database, emp_no: u32) -> Result<Career, Error> {
-    let departments = db
-        .read(|pool| {
-            sqlx::query_as(
-                "SELECT w.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, \
-                        w.manager = 1 AS manager \
-                 FROM (SELECT dept_no, from_date, to_date, 0 AS manager FROM dept_emp WHERE emp_no = ? UNION ALL \
-                       SELECT dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no = ?) w \
-                 JOIN departments d USING (dept_no) \
-                 ORDER BY w.from_date DESC, w.manager DESC, w.dept_no",
-            )
-            .bind(emp_no)
-            .bind(emp_no)
-            .fetch_all(pool)
-        })
-        .await?;
-    let titles = db
-        .read(|pool| {
-            sqlx::query_as(
-                "SELECT title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles \
-                 WHERE emp_no = ? ORDER BY from_date DESC, title",
-            )
-            .bind(emp_no)
-            .fetch_all(pool)
-        })
-        .await?;
-    let salaries = db
-        .read(|pool| {
-            sqlx::query_as(
-                "SELECT salary, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM salaries \
-                 WHERE emp_no = ? ORDER BY from_date DESC",
-            )
-            .bind(emp_no)
-            .fetch_all(pool)
-        })
-        .await?;
-    Ok(Career { departments, titles, salaries })
+async fn titles_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Title>>, Error> {
+    db.read(|pool| async move {
+        let mut query = QueryBuilder::new(
+            "SELECT emp_no, title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles WHERE emp_no IN ",
+        );
+        push_numbers(&mut query, numbers);
+        query.push(" ORDER BY from_date DESC, title");
+        query.build_query_as().fetch_all(pool).await
+    })
+    .await
+}
+
+async fn salaries_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Salary>>, Error> {
+    db.read(|pool| async move {
+        let mut query = QueryBuilder::new(
+            "SELECT emp_no, salary, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM salaries WHERE emp_no IN ",
+        );
+        push_numbers(&mut query, numbers);
+        // The primary key backwards: nothing has to be sorted.
+        query.push(" ORDER BY emp_no DESC, from_date DESC");
+        query.build_query_as().fetch_all(pool).await
+    })
+    .await
+}
+
+/// The numbers in brackets. The last one is repeated up to a power of two, which gives few different statements, so that
+/// each stays prepared.
+fn push_numbers(query: &mut QueryBuilder<MySql>, numbers: &[u32]) {
+    query.push("(");
+    let mut list = query.separated(", ");
+    let last = numbers.last().copied().unwrap_or_default();
+    for number in numbers.iter().copied().chain(std::iter::repeat(last)).take(numbers.len().next_power_of_two()) {
+        list.push_bind(number);
+    }
+    query.push(")");
 }
 
 /// One page of the list that `search` describes.

@@ -11,7 +11,7 @@ use super::{EmpNo, NoParameters, html, site};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::db;
-use crate::db::employees::{Career, Employee, Page};
+use crate::db::employees::{Employee, Page, Person};
 use crate::db::totals::Total;
 use crate::error::Error;
 use crate::search::Search;
@@ -74,17 +74,8 @@ async fn list(app: &App, catalog: &Catalog, search: &Search) -> Result<(Page, To
 
 /// `/employees/{emp_no}`.
 pub(crate) async fn one_page(State(app): State<Arc<App>>, EmpNo(emp_no): EmpNo, _: NoParameters) -> super::Page {
-    let (employee, career) = one(&app, emp_no).await?;
+    let Person { employee, career } = one(&app, emp_no).await?;
     html(&views::One { site: site(&app).await?, employee: &employee, career: &career })
-}
-
-/// An employee and what they have done.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Person {
-    /// The employee.
-    employee: Employee,
-    /// Departments, titles and salaries, the newest first.
-    career: Career,
 }
 
 /// One employee
@@ -99,13 +90,10 @@ pub(crate) async fn one_api(
     EmpNo(emp_no): EmpNo,
     _: NoParameters,
 ) -> Result<Json<Person>, Error> {
-    let (employee, career) = one(&app, emp_no).await?;
-    Ok(Json(Person { employee, career }))
+    one(&app, emp_no).await.map(Json)
 }
 
-async fn one(app: &App, emp_no: u32) -> Result<(Employee, Career), Error> {
-    let employee = db::employees::find(&app.db, emp_no)
-        .await?
-        .ok_or_else(|| Error::NotFound(format!("There is no employee {emp_no}")))?;
-    Ok((employee, db::employees::career(&app.db, emp_no).await?))
+async fn one(app: &App, emp_no: u32) -> Result<Person, Error> {
+    let found = db::employees::person(&app.db, emp_no).await?;
+    found.ok_or_else(|| Error::NotFound(format!("There is no employee {emp_no}")))
 }
