@@ -151,7 +151,7 @@ fn a_request_and_its_query_continue_the_callers_trace() {
     assert!(answer.contains(&format!("\r\ntraceresponse: 00-{CALLERS_TRACE}-")), "{answer}");
     let spans = spans(&sent, 2);
     let find = |name: &str| spans.iter().find(|span| span.name == name).unwrap();
-    let (request, query) = (find("GET /api/v1/employees/{emp_no}"), find("employees.find"));
+    let (request, query) = (find("GET /api/v1/employees/{emp_no}"), find("employees.basics"));
     assert_eq!(hexadecimal(&request.trace_id), CALLERS_TRACE);
     assert_eq!(hexadecimal(&request.parent_span_id), CALLERS_SPAN);
     assert_eq!((request.kind(), query.kind()), (SpanKind::Server, SpanKind::Client));

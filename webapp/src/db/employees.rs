@@ -137,10 +137,10 @@ pub(super) const MOST_PEOPLE: usize = 32;
 /// Those of these numbers that there are. The parts are asked for side by side, each on a connection of its own.
 async fn people(db: &Database, numbers: Vec<u32>) -> Result<HashMap<u32, Person>, Error> {
     let (employees, departments, titles, salaries) = tokio::try_join!(
-        employees_of(db, &numbers),
-        departments_of(db, &numbers),
-        titles_of(db, &numbers),
-        salaries_of(db, &numbers),
+        basics(db, &numbers),
+        departments(db, &numbers),
+        titles(db, &numbers),
+        salaries(db, &numbers),
     )?;
     let mut careers = HashMap::<i32, Career>::with_capacity(employees.len());
     for Of { emp_no, part } in departments {
@@ -149,7 +149,7 @@ async fn people(db: &Database, numbers: Vec<u32>) -> Result<HashMap<u32, Person>
     for Of { emp_no, part } in titles {
         careers.entry(emp_no).or_default().titles.push(part);
     }
-    for Of { emp_no, part } in salaries {
+    for Of { emp_no, part } in salaries.into_iter().rev() {
         careers.entry(emp_no).or_default().salaries.push(part);
     }
     Ok(employees
@@ -169,7 +169,7 @@ struct Of<T> {
     part: T,
 }
 
-async fn employees_of(db: &Database, numbers: &[u32]) -> Result<Vec<Employee>, Error> {
+async fn basics(db: &Database, numbers: &[u32]) -> Result<Vec<Employee>, Error> {
     db.read(|pool| async move {
         let mut query = QueryBuilder::new(
             "SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employees WHERE emp_no IN ",
@@ -180,7 +180,7 @@ async fn employees_of(db: &Database, numbers: &[u32]) -> Result<Vec<Employee>, E
     .await
 }
 
-async fn departments_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Assignment>>, Error> {
+async fn departments(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Assignment>>, Error> {
     db.read(|pool| async move {
         let mut query = QueryBuilder::new(
             "SELECT w.emp_no, w.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, \
@@ -196,7 +196,7 @@ async fn departments_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Assignm
     .await
 }
 
-async fn titles_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Title>>, Error> {
+async fn titles(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Title>>, Error> {
     db.read(|pool| async move {
         let mut query = QueryBuilder::new(
             "SELECT emp_no, title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles WHERE emp_no IN ",
@@ -208,14 +208,15 @@ async fn titles_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Title>>, Err
     .await
 }
 
-async fn salaries_of(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Salary>>, Error> {
+/// The oldest first.
+async fn salaries(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Salary>>, Error> {
     db.read(|pool| async move {
         let mut query = QueryBuilder::new(
             "SELECT emp_no, salary, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM salaries WHERE emp_no IN ",
         );
         push_numbers(&mut query, numbers);
-        // The primary key backwards: nothing has to be sorted.
-        query.push(" ORDER BY emp_no DESC, from_date DESC");
+        // As the primary key has them: nothing is sorted, and nothing read backwards, which costs half as much again.
+        query.push(" ORDER BY emp_no, from_date");
         query.build_query_as().fetch_all(pool).await
     })
     .await

@@ -1,6 +1,6 @@
 //! How long queries wait for a connection and for their answer, and what became of those without one.
 //!
-//! A query is called like the function that asks it (`employees.find`): see [`Name`].
+//! A query is called like the function that asks it (`employees.show`): see [`Name`].
 
 use std::any::type_name;
 use std::fmt::Write;
