@@ -10,6 +10,7 @@ pub mod config;
 pub mod controller;
 #[expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]
 pub mod crd;
+pub mod group;
 pub mod leader;
 pub mod metrics;
 pub mod names;

@@ -1,0 +1,184 @@
+//! A database of three or five members, which MySQL's Group Replication keeps together: it elects the primary and fences
+//! a minority, and what it does not do is done here: form the group once, let members join, re-form it after a full
+//! outage, and move the primary before it is restarted.
+//!
+//! Every round gathers what each member says ([`Group`]), and [`classify`] makes one [`Verdict`] of it: how the group
+//! stands, where clients are led, and the one thing to do next. It is pure, and remembers nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+mod classify;
+pub mod gtid;
+
+pub use classify::classify;
+use gtid::GtidSet;
+
+/// A member's number, which is its Pod's: `NAME-mysql-0` and so on.
+pub type Ordinal = u32;
+
+/// What there is of a group, in one round.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// How many members there should be: the ordinals below.
+    pub wanted: u32,
+    /// Every member that there should be or is.
+    pub members: BTreeMap<Ordinal, Member>,
+    /// The members that were in the group when it was last seen to work.
+    pub known: BTreeSet<Ordinal>,
+    /// The members whose Pods are to be replaced: other settings, another image, a node that is emptied.
+    pub outdated: BTreeSet<Ordinal>,
+    /// What a person has decided.
+    pub word: Option<Word>,
+    /// Whether members with transactions of their own may be filled anew without a person's word.
+    pub reclone_errant: bool,
+}
+
+/// One member.
+#[derive(Clone, Debug, Default)]
+pub struct Member {
+    /// How its Pod stands.
+    pub pod: Pod,
+    /// What its server says; `None` where it does not answer.
+    pub view: Option<View>,
+}
+
+/// How a member's Pod stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pod {
+    /// There is none.
+    #[default]
+    Missing,
+    /// It is there, or about to be.
+    Present,
+    /// It is being deleted: what its server says will not hold for long.
+    Terminating,
+}
+
+/// What a server says of itself and of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its own state.
+    pub state: State,
+    /// Whom it sees in its group, itself included; nobody where it is in none.
+    pub sees: Vec<Seen>,
+    /// The transactions that it has, received ones included.
+    pub gtids: GtidSet,
+    /// Whether it has ever been in the group. What one holds that never was, came with its image.
+    pub joined: bool,
+    /// Whether it is too far behind the primary to be read from.
+    pub lags: bool,
+}
+
+/// A member as another one sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which; `None` where its address is not one of this stack's.
+    pub member: Option<Ordinal>,
+    /// Its state.
+    pub state: State,
+    /// Whether it is the primary.
+    pub primary: bool,
+}
+
+/// A member's state, in Group Replication's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In the group, with all that the group has.
+    Online,
+    /// In the group, and fetching what it lacks.
+    Recovering,
+    /// Seen by others alone: it does not answer them.
+    Unreachable,
+    /// It left the group because of an error.
+    Error,
+    /// In no group.
+    Offline,
+}
+
+impl State {
+    /// Whether it has a vote in the group.
+    pub fn votes(self) -> bool {
+        matches!(self, Self::Online | Self::Recovering)
+    }
+}
+
+/// What a person decides, since nobody else may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// That member becomes the primary of the group that there is.
+    Primary(Ordinal),
+    /// That member's transactions count: the group is formed anew from it, and what only others have is given up.
+    Survivor(Ordinal),
+    /// That member is filled anew, and what only it has is given up.
+    Reclone(Ordinal),
+}
+
+/// How a group stands, what follows for clients, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How it stands.
+    pub condition: Condition,
+    /// Where writes go.
+    pub route: Route,
+    /// Where reads go: healthy members, the primary only where there is no other.
+    pub readers: BTreeSet<Ordinal>,
+    /// The one thing to do; `None` is to wait.
+    pub action: Option<Action>,
+    /// Members that are kept out, with the transactions that only they have.
+    pub errant: BTreeMap<Ordinal, GtidSet>,
+}
+
+/// How a group stands. `docs/high-availability.md` has a row for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It has never been formed.
+    New,
+    /// Every wanted member is in it.
+    Healthy,
+    /// It serves, and these members are missing or joining.
+    Degraded(BTreeSet<Ordinal>),
+    /// Its members do not agree on a primary at this moment, or too few of them answer to know.
+    Unclear,
+    /// Members are in a group whose majority they cannot reach: it takes no writes until they can.
+    NoQuorum,
+    /// Nobody is in a group, and these members have to answer before it is formed anew.
+    Outage(BTreeSet<Ordinal>),
+    /// Nobody is in a group, and no member has all transactions: for each, those that it lacks of the others'. A person
+    /// has to decide.
+    Diverged(BTreeMap<Ordinal, GtidSet>),
+    /// Nobody is in a group, and these members have lost their data, so many that the others may lack transactions. A
+    /// person has to decide.
+    Lost(BTreeSet<Ordinal>),
+    /// There are two groups, with these primaries. A person has to decide.
+    Split(BTreeSet<Ordinal>),
+}
+
+/// Where writes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// Where they went before: what has become of the primary is not known.
+    Keep,
+    /// To nobody: no member may take them.
+    Nobody,
+    /// To that member.
+    To(Ordinal),
+}
+
+/// What is done with one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It forms the group.
+    Bootstrap(Ordinal),
+    /// It joins the group that there is.
+    Join(Ordinal),
+    /// It leaves the group.
+    Leave(Ordinal),
+    /// It becomes the primary.
+    MakePrimary(Ordinal),
+    /// Its Pod is replaced.
+    Restart(Ordinal),
+    /// Its Pod goes: it is the last one, and there are more than wanted.
+    Remove(Ordinal),
+    /// Its data is put aside, and it is filled from the group.
+    Reclone(Ordinal),
+}

@@ -1,0 +1,576 @@
+//! A group of servers in memory, with faults and an operator that classifies what it is told and acts: whatever happens in
+//! whatever order, there are never two groups, no acknowledged transaction is lost, and when the faults stop, all is well.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use rstest::rstest;
+use tandem_operator::group::gtid::GtidSet;
+use tandem_operator::group::{
+    Action, Condition, Group, Member, Ordinal, Pod, Route, Seen, State, Verdict, View, Word, classify,
+};
+
+/// How many rounds a member that cannot reach the majority waits before it leaves the group with an error.
+const PATIENCE: u32 = 3;
+
+const NAME: &str = "aaaaaaaa-0000-4000-8000-000000000000";
+
+/// One server.
+#[derive(Clone, Debug, Default)]
+struct Server {
+    up: bool,
+    /// Which servers it reaches: those of the same side.
+    side: u8,
+    /// Whether the operator reaches it.
+    hidden: bool,
+    joined: bool,
+    /// In the group, but without all of its data yet.
+    recovering: bool,
+    failed: bool,
+    data: BTreeSet<u64>,
+    /// The group that it is in, and whom it sees there.
+    group: Option<usize>,
+    sees: BTreeSet<Ordinal>,
+    believes: Option<Ordinal>,
+    cut_off: u32,
+}
+
+/// What the servers of a group have agreed upon.
+#[derive(Clone, Debug, Default)]
+struct Agreed {
+    members: BTreeSet<Ordinal>,
+    primary: Ordinal,
+}
+
+/// Servers, their groups, and the operator's memory: its status.
+#[derive(Debug, Default)]
+struct World {
+    wanted: u32,
+    servers: BTreeMap<Ordinal, Server>,
+    groups: Vec<Agreed>,
+    known: BTreeSet<Ordinal>,
+    outdated: BTreeSet<Ordinal>,
+    word: Option<Word>,
+    next: u64,
+    acknowledged: BTreeSet<u64>,
+}
+
+fn gtids(numbers: &BTreeSet<u64>) -> GtidSet {
+    let one = |number: &u64| format!("{NAME}:{number}").parse::<GtidSet>().unwrap();
+    numbers.iter().map(one).fold(GtidSet::default(), |all, one| all.plus(&one))
+}
+
+impl World {
+    fn new(wanted: u32) -> Self {
+        let server = || Server { up: true, ..Server::default() };
+        Self { wanted, servers: (0..wanted).map(|ordinal| (ordinal, server())).collect(), ..Self::default() }
+    }
+
+    fn server(&mut self, ordinal: Ordinal) -> &mut Server {
+        self.servers.get_mut(&ordinal).unwrap()
+    }
+
+    fn reaches(&self, one: Ordinal, other: Ordinal) -> bool {
+        let (Some(one), Some(other)) = (self.servers.get(&one), self.servers.get(&other)) else { return false };
+        one.up && other.up && one.side == other.side
+    }
+
+    /// The members of a group that reach each other and are a majority, if there are such.
+    fn majority(&self, group: usize) -> Option<BTreeSet<Ordinal>> {
+        let Agreed { members, .. } = &self.groups[group];
+        let inside =
+            |member: Ordinal| self.servers.get(&member).is_some_and(|server| server.up && server.group == Some(group));
+        members.iter().copied().filter(|&member| inside(member)).find_map(|one| {
+            let side: BTreeSet<_> =
+                members.iter().copied().filter(|&other| inside(other) && self.reaches(one, other)).collect();
+            (side.len() * 2 > members.len()).then_some(side)
+        })
+    }
+
+    /// What the servers do among themselves: expel, elect, agree, commit, give up.
+    fn round(&mut self, writes: bool, missed: Ordinal) {
+        for group in 0..self.groups.len() {
+            // Nobody can recover from somebody who is recovering.
+            let whole = |member: &Ordinal| !self.servers[member].recovering;
+            let majority = self.majority(group).filter(|side| side.iter().any(whole));
+            if let Some(side) = &majority {
+                let eldest = *side.iter().find(|member| whole(member)).unwrap();
+                let Agreed { members, primary } = &mut self.groups[group];
+                members.clone_from(side);
+                if !side.contains(primary) {
+                    *primary = eldest;
+                }
+                let primary = *primary;
+                let all: BTreeSet<_> = side.iter().flat_map(|member| self.servers[member].data.clone()).collect();
+                for &member in side {
+                    let server = self.server(member);
+                    (server.sees, server.believes, server.cut_off) = (side.clone(), Some(primary), 0);
+                    (server.recovering, server.joined) = (false, true);
+                    server.data.extend(&all);
+                }
+                if writes {
+                    // Acknowledged when a majority has it: one of the others may miss it.
+                    self.next += 1;
+                    let number = self.next;
+                    let enough = side.len() > 2;
+                    for &member in side.iter().filter(|&&member| member == primary || member != missed || !enough) {
+                        self.server(member).data.insert(number);
+                    }
+                    self.acknowledged.insert(number);
+                }
+            }
+            for server in self.servers.iter_mut().filter_map(|(ordinal, server)| {
+                let out = majority.as_ref().is_none_or(|side| !side.contains(ordinal));
+                (server.group == Some(group) && out).then_some(server)
+            }) {
+                server.cut_off += 1;
+                if server.cut_off > PATIENCE || !server.up {
+                    (server.group, server.failed, server.recovering) = (None, server.up, false);
+                    server.sees.clear();
+                }
+            }
+        }
+    }
+
+    /// Somebody who leaves in an orderly way is missed by nobody.
+    fn leave(&mut self, ordinal: Ordinal) {
+        if let Some(group) = self.server(ordinal).group
+            && let Some(side) = self.majority(group).filter(|side| side.contains(&ordinal))
+        {
+            let rest: BTreeSet<_> = side.into_iter().filter(|member| *member != ordinal).collect();
+            let heir = rest.iter().copied().find(|member| !self.servers[member].recovering);
+            let agreed = &mut self.groups[group];
+            agreed.members.remove(&ordinal);
+            if agreed.primary == ordinal {
+                agreed.primary = heir.unwrap_or(ordinal);
+            }
+            let primary = agreed.primary;
+            for member in rest {
+                let server = self.server(member);
+                server.sees.remove(&ordinal);
+                server.believes = Some(primary);
+            }
+        }
+        (self.server(ordinal).group, self.server(ordinal).recovering) = (None, false);
+        self.server(ordinal).sees.clear();
+    }
+
+    fn kill(&mut self, ordinal: Ordinal) {
+        let server = self.server(ordinal);
+        (server.up, server.failed, server.group, server.recovering) = (false, false, None, false);
+        server.sees.clear();
+    }
+
+    fn gather(&self) -> Group {
+        let member = |(&ordinal, server): (&Ordinal, &Server)| {
+            let answers = server.up && !server.hidden;
+            (ordinal, Member { pod: Pod::Present, view: answers.then(|| self.view(ordinal, server)) })
+        };
+        Group {
+            wanted: self.wanted,
+            members: self.servers.iter().map(member).collect(),
+            known: self.known.clone(),
+            outdated: self.outdated.clone(),
+            word: self.word,
+            reclone_errant: false,
+        }
+    }
+
+    fn view(&self, ordinal: Ordinal, server: &Server) -> View {
+        let state = match server.group {
+            Some(_) if server.recovering => State::Recovering,
+            Some(_) => State::Online,
+            None if server.failed => State::Error,
+            None => State::Offline,
+        };
+        let seen = |&member: &Ordinal| Seen {
+            member: Some(member),
+            // It takes a while until somebody who does not answer is seen as such.
+            state: if server.cut_off == 0 || self.reaches(ordinal, member) {
+                State::Online
+            } else {
+                State::Unreachable
+            },
+            primary: server.believes == Some(member),
+        };
+        let sees = server.sees.iter().map(seen).collect();
+        View { state, sees, gtids: gtids(&server.data), joined: server.joined, lags: false }
+    }
+
+    /// The operator: looks, decides, remembers, and acts, unless it dies in between.
+    fn operate(&mut self, dies: bool) -> Verdict {
+        let verdict = classify(&self.gather());
+        self.check(&verdict);
+        if matches!(verdict.route, Route::To(_)) {
+            let inside =
+                self.servers.iter().filter(|(_, server)| server.up && !server.hidden && server.group.is_some());
+            self.known.extend(inside.map(|(&ordinal, _)| ordinal));
+        }
+        if let Some(action) = verdict.action.filter(|_| !dies) {
+            self.act(action);
+        }
+        verdict
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Bootstrap(ordinal) => {
+                assert!(
+                    self.groups.iter().enumerate().all(|(group, _)| self.majority(group).is_none()),
+                    "a second group"
+                );
+                let data = &self.servers[&ordinal].data;
+                assert!(self.acknowledged.is_subset(data), "{ordinal} lacks transactions that were acknowledged");
+                let group = self.groups.len();
+                self.groups.push(Agreed { members: [ordinal].into(), primary: ordinal });
+                self.enter(ordinal, group);
+                self.server(ordinal).joined = true;
+            }
+            Action::Join(ordinal) => {
+                let reachable = |group: &usize| {
+                    self.majority(*group).is_some_and(|side| side.iter().any(|&member| self.reaches(ordinal, member)))
+                };
+                let found = (0..self.groups.len()).find(reachable);
+                match found {
+                    Some(group) => {
+                        let side = self.majority(group).unwrap();
+                        self.groups[group].members.insert(ordinal);
+                        // Nobody is in a group that its majority does not know of.
+                        for member in side.into_iter().chain([ordinal]) {
+                            self.enter(member, group);
+                        }
+                        self.server(ordinal).recovering = true;
+                    }
+                    None => self.server(ordinal).failed = true,
+                }
+            }
+            Action::MakePrimary(ordinal) => {
+                if let Some(group) = self.servers[&ordinal].group
+                    && let Some(side) = self.majority(group).filter(|side| side.contains(&ordinal))
+                {
+                    self.groups[group].primary = ordinal;
+                    for member in side {
+                        self.server(member).believes = Some(ordinal);
+                    }
+                }
+            }
+            Action::Leave(ordinal) => self.leave(ordinal),
+            Action::Restart(ordinal) => {
+                self.leave(ordinal);
+                self.outdated.remove(&ordinal);
+                self.server(ordinal).failed = false;
+            }
+            Action::Remove(ordinal) => {
+                self.servers.remove(&ordinal);
+                self.known.remove(&ordinal);
+            }
+            Action::Reclone(ordinal) => panic!("nobody has asked for {ordinal} to be filled anew"),
+        }
+    }
+
+    fn enter(&mut self, ordinal: Ordinal, group: usize) {
+        let Agreed { members, primary } = self.groups[group].clone();
+        let server = self.server(ordinal);
+        (server.group, server.failed, server.cut_off) = (Some(group), false, 0);
+        (server.sees, server.believes) = (members, Some(primary));
+    }
+
+    /// What has to hold at any time.
+    fn check(&self, verdict: &Verdict) {
+        let living: Vec<_> = (0..self.groups.len()).filter(|&group| self.majority(group).is_some()).collect();
+        assert!(living.len() < 2, "{living:?} {self:#?}");
+        assert!(!matches!(verdict.condition, Condition::Split(_) | Condition::Diverged(_)), "{verdict:?} {self:#?}");
+        if let Route::To(primary) = verdict.route {
+            assert!(self.groups.iter().any(|agreed| agreed.primary == primary), "{verdict:?} {self:#?}");
+            let server = &self.servers[&primary];
+            let side = server.group.and_then(|group| self.majority(group));
+            // What has just happened, nobody has seen yet.
+            let minority = side.is_none_or(|side| !side.contains(&primary)) && server.cut_off > 0;
+            assert!(!minority, "writes go to a minority: {verdict:?} {self:#?}");
+        }
+        if let Some(Action::Leave(_) | Action::Restart(_) | Action::Remove(_)) = verdict.action {
+            let serving = self.servers.values().filter(|server| server.up && server.group.is_some()).count();
+            assert!(serving >= self.wanted as usize || self.servers.values().any(|server| !server.up), "{verdict:?}");
+        }
+    }
+
+    /// Everything runs and reaches everything.
+    fn mend(&mut self) {
+        for server in self.servers.values_mut() {
+            (server.up, server.side, server.hidden) = (true, 0, false);
+        }
+    }
+
+    fn settle(&mut self) -> Verdict {
+        for _ in 0..80 {
+            self.round(true, 0);
+            let verdict = self.operate(false);
+            if verdict.condition == Condition::Healthy && verdict.action.is_none() {
+                return verdict;
+            }
+        }
+        panic!("not healthy: {:?} {self:#?}", classify(&self.gather()));
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Round { writes: bool, missed: u32 },
+    Operate { dies: bool },
+    Kill(u32),
+    Stop(u32),
+    Start(u32),
+    Move(u32, u8),
+    Hide(u32),
+    Show(u32),
+    LoseVolume(u32),
+    Outdate(u32),
+    Scale(u32),
+    Prefer(u32),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let one = prop_oneof![
+        6 => (any::<bool>(), 0..5_u32).prop_map(|(writes, missed)| Event::Round { writes, missed }),
+        6 => prop::bool::weighted(0.2).prop_map(|dies| Event::Operate { dies }),
+        2 => (0..5_u32).prop_map(Event::Kill),
+        1 => (0..5_u32).prop_map(Event::Stop),
+        3 => (0..5_u32).prop_map(Event::Start),
+        2 => (0..5_u32, 0..2_u8).prop_map(|(member, side)| Event::Move(member, side)),
+        1 => (0..5_u32).prop_map(Event::Hide),
+        2 => (0..5_u32).prop_map(Event::Show),
+        1 => (0..5_u32).prop_map(Event::LoseVolume),
+        1 => (0..5_u32).prop_map(Event::Outdate),
+        1 => prop::sample::select(vec![3_u32, 5]).prop_map(Event::Scale),
+        1 => (0..5_u32).prop_map(Event::Prefer),
+    ];
+    prop::collection::vec(one, 0..120)
+}
+
+impl World {
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Round { writes, missed } => self.round(writes, missed),
+            Event::Operate { dies } => {
+                self.operate(dies);
+            }
+            Event::Scale(wanted) => {
+                // As the operator does where it makes Pods: more at once, fewer one after the other (`Action::Remove`).
+                self.wanted = wanted;
+                for ordinal in 0..wanted {
+                    self.servers.entry(ordinal).or_insert_with(|| Server { up: true, ..Server::default() });
+                }
+            }
+            Event::Prefer(member) => self.word = Some(Word::Primary(member)),
+            Event::Kill(member)
+            | Event::Stop(member)
+            | Event::Start(member)
+            | Event::Move(member, _)
+            | Event::Hide(member)
+            | Event::Show(member)
+            | Event::LoseVolume(member)
+            | Event::Outdate(member)
+                if !self.servers.contains_key(&member) => {}
+            Event::Kill(member) => self.kill(member),
+            Event::Stop(member) => {
+                self.leave(member);
+                self.kill(member);
+            }
+            Event::Start(member) => self.server(member).up = true,
+            Event::Move(member, side) => self.server(member).side = side,
+            Event::Hide(member) => self.server(member).hidden = true,
+            Event::Show(member) => self.server(member).hidden = false,
+            // One volume at a time, and only where the others have everything.
+            Event::LoseVolume(member) => {
+                let others_have_all = self
+                    .servers
+                    .iter()
+                    .filter(|(other, server)| **other != member && server.joined)
+                    .all(|(_, server)| self.acknowledged.is_subset(&server.data));
+                let enough = self.servers.iter().filter(|(other, server)| **other != member && server.joined).count();
+                if others_have_all && enough * 2 > self.servers.len() {
+                    self.kill(member);
+                    let server = self.server(member);
+                    (server.joined, server.data) = (false, BTreeSet::new());
+                }
+            }
+            Event::Outdate(member) => {
+                self.outdated.insert(member);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(250))]
+    #[test]
+    fn any_sequence_of_faults_is_outlived(wanted in prop::sample::select(vec![3_u32, 5]), events in events()) {
+        let mut world = World::new(wanted);
+        for event in events {
+            world.apply(event);
+        }
+        world.mend();
+        world.outdated.retain(|member| *member < world.wanted);
+        let verdict = world.settle();
+        let Route::To(primary) = verdict.route else { panic!("{verdict:?}") };
+        prop_assert!(world.acknowledged.is_subset(&world.servers[&primary].data));
+        prop_assert_eq!(world.servers.len() as u32, world.wanted);
+        prop_assert!(world.outdated.is_empty());
+    }
+}
+
+/// A member that is in a group of `all`, under `primary`, with the transactions up to `last`.
+fn inside(all: &[Ordinal], primary: Ordinal, last: u64) -> View {
+    let seen = |&member: &Ordinal| Seen { member: Some(member), state: State::Online, primary: member == primary };
+    View { state: State::Online, sees: all.iter().map(seen).collect(), ..outside(last) }
+}
+
+/// One that is in none.
+fn outside(last: u64) -> View {
+    let gtids = gtids(&(1..=last).collect());
+    View { state: State::Offline, sees: Vec::new(), gtids, joined: true, lags: false }
+}
+
+/// One that cannot reach the others of its group.
+fn cut_off(all: &[Ordinal], member: Ordinal, primary: Ordinal) -> View {
+    let mut view = inside(all, primary, 9);
+    for seen in view.sees.iter_mut().filter(|seen| seen.member != Some(member)) {
+        seen.state = State::Unreachable;
+    }
+    view
+}
+
+fn blank() -> View {
+    View { joined: false, ..outside(0) }
+}
+
+fn with(mut view: View, number: u64) -> View {
+    view.gtids = view.gtids.plus(&gtids(&[number].into()));
+    view
+}
+
+/// Three members.
+fn three(views: [Option<View>; 3]) -> Group {
+    let members = (0..).zip(views).map(|(ordinal, view)| (ordinal, Member { pod: Pod::Present, view })).collect();
+    Group { wanted: 3, members, known: [0, 1, 2].into(), ..Group::default() }
+}
+
+const ALL: &[Ordinal] = &[0, 1, 2];
+
+#[rstest]
+#[case::never_formed([Some(blank()), Some(blank()), Some(blank())], "New", Route::Nobody, Some(Action::Bootstrap(0)))]
+#[case::never_formed_and_one_silent([Some(blank()), Some(blank()), None], "Outage({2})", Route::Keep, None)]
+#[case::all_well([Some(inside(ALL, 1, 9)), Some(inside(ALL, 1, 9)), Some(inside(ALL, 1, 9))], "Healthy", Route::To(1), None)]
+#[case::one_has_left(
+    [Some(inside(&[0, 1], 1, 9)), Some(inside(&[0, 1], 1, 9)), Some(outside(7))],
+    "Degraded({2})", Route::To(1), Some(Action::Join(2))
+)]
+#[case::one_has_lost_its_volume(
+    [Some(inside(&[0, 1], 1, 9)), Some(inside(&[0, 1], 1, 9)), Some(blank())],
+    "Degraded({2})", Route::To(1), Some(Action::Join(2))
+)]
+#[case::one_has_what_nobody_else_has(
+    [Some(inside(&[0, 1], 1, 9)), Some(inside(&[0, 1], 1, 9)), Some(with(outside(7), 50))],
+    "Degraded({2})", Route::To(1), None
+)]
+#[case::the_primary_does_not_answer_the_operator(
+    [Some(inside(&[0, 1], 1, 9)), None, Some(outside(7))], "Unclear", Route::Keep, None
+)]
+#[case::the_primary_is_cut_off_and_the_others_have_elected(
+    [Some(cut_off(ALL, 0, 0)), Some(inside(&[1, 2], 1, 9)), Some(inside(&[1, 2], 1, 9))],
+    "Degraded({0})", Route::To(1), None
+)]
+#[case::each_alone(
+    [Some(cut_off(ALL, 0, 0)), Some(cut_off(ALL, 1, 0)), Some(cut_off(ALL, 2, 0))], "NoQuorum", Route::Nobody, None
+)]
+#[case::nobody_but_one_cut_off_answers([Some(cut_off(ALL, 0, 0)), None, None], "NoQuorum", Route::Nobody, None)]
+#[case::nobody_answers([None, None, None], "Outage({0, 1, 2})", Route::Keep, None)]
+#[case::all_are_back_but_one([Some(outside(9)), Some(outside(9)), None], "Outage({2})", Route::Keep, None)]
+#[case::all_are_back(
+    [Some(outside(7)), Some(outside(9)), Some(outside(8))], "Outage({})", Route::Nobody, Some(Action::Bootstrap(1))
+)]
+#[case::all_are_back_and_one_has_lost_its_volume(
+    [Some(blank()), Some(outside(8)), Some(outside(9))], "Outage({})", Route::Nobody, Some(Action::Bootstrap(2))
+)]
+#[case::all_are_back_and_two_have_lost_their_volumes(
+    [Some(blank()), Some(outside(8)), Some(blank())], "Lost({0, 2})", Route::Nobody, None
+)]
+#[case::two_groups(
+    [Some(inside(&[0, 1], 0, 9)), Some(inside(&[0, 1], 0, 9)), Some(inside(&[2], 2, 9))],
+    "Split({0, 2})", Route::To(0), None
+)]
+fn each_state_has_its_verdict(
+    #[case] views: [Option<View>; 3],
+    #[case] condition: &str,
+    #[case] route: Route,
+    #[case] action: Option<Action>,
+) {
+    let verdict = classify(&three(views));
+    assert_eq!(format!("{:?}", verdict.condition), condition);
+    assert_eq!((verdict.route, verdict.action), (route, action));
+}
+
+#[test]
+fn where_nobody_has_everything_it_is_told_what_each_lacks_and_a_person_decides() {
+    let mut group = three([Some(with(outside(9), 50)), Some(with(outside(9), 60)), Some(outside(9))]);
+    let verdict = classify(&group);
+    let Condition::Diverged(lacks) = &verdict.condition else { panic!("{verdict:?}") };
+    let lacks: Vec<_> = lacks.values().map(|lacks| lacks.to_string().replace(NAME, "")).collect();
+    assert_eq!((lacks, verdict.action), (vec![":60".into(), ":50".into(), ":50:60".into()], None));
+    group.word = Some(Word::Survivor(1));
+    assert_eq!(classify(&group).action, Some(Action::Bootstrap(1)));
+}
+
+#[test]
+fn transactions_of_ones_own_keep_a_member_out_until_somebody_gives_them_up() {
+    let group = || three([Some(inside(&[0, 1], 1, 9)), Some(inside(&[0, 1], 1, 9)), Some(with(outside(7), 50))]);
+    assert_eq!(classify(&group()).errant, BTreeMap::from([(2, gtids(&[50].into()))]));
+    for (word, reclone_errant, action) in [
+        (Some(Word::Reclone(2)), false, Some(Action::Reclone(2))),
+        (None, true, Some(Action::Reclone(2))),
+        (Some(Word::Reclone(1)), false, None),
+    ] {
+        assert_eq!(classify(&Group { word, reclone_errant, ..group() }).action, action);
+    }
+}
+
+#[test]
+fn without_a_majority_only_a_person_forms_the_group_anew() {
+    let group = three([Some(cut_off(ALL, 0, 0)), None, None]);
+    for (word, action) in
+        [(Word::Survivor(0), Some(Action::Bootstrap(0))), (Word::Survivor(1), None), (Word::Primary(0), None)]
+    {
+        assert_eq!(classify(&Group { word: Some(word), ..group.clone() }).action, action);
+    }
+}
+
+#[test]
+fn readers_are_members_that_keep_up_and_the_primary_only_where_there_is_no_other() {
+    let lagging = View { lags: true, ..inside(ALL, 0, 9) };
+    let well = || Some(inside(ALL, 0, 9));
+    assert_eq!(classify(&three([well(), well(), well()])).readers, [1, 2].into());
+    assert_eq!(classify(&three([well(), well(), Some(lagging.clone())])).readers, [1].into());
+    assert_eq!(classify(&three([well(), Some(lagging.clone()), Some(lagging)])).readers, [0].into());
+    let mut leaving = three([well(), well(), well()]);
+    leaving.members.get_mut(&2).unwrap().pod = Pod::Terminating;
+    assert_eq!(classify(&leaving).readers, [1].into());
+}
+
+#[test]
+fn pods_are_replaced_one_by_one_and_the_primarys_last() {
+    let mut world = World::new(3);
+    world.settle();
+    world.outdated = [0, 1, 2].into();
+    let mut done = Vec::new();
+    for _ in 0..40 {
+        world.round(true, 0);
+        if let Some(action) = world.operate(false).action {
+            done.push(action);
+        }
+    }
+    let joins = |member| [Action::Restart(member), Action::Join(member)];
+    let expected = [&joins(2)[..], &joins(1), &[Action::MakePrimary(1)], &joins(0)].concat();
+    assert_eq!(done, expected);
+}
