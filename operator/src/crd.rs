@@ -115,6 +115,8 @@ pub struct Mysql {
     /// An image that follows the contract of `tandem/mysql` (docs/configuration.md).
     #[serde(default = "defaults::mysql_image")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9][A-Za-z0-9._:/@-]*$')")
+        .message("spec.mysql.image must be an image's name, such as registry.example.com/mysql:1.2"))]
     pub image: String,
     /// When the image is pulled.
     #[serde(default)]
@@ -184,6 +186,7 @@ pub struct Mysql {
     pub env_from: Vec<EnvFromSource>,
     /// What the container may use. The buffer pool follows the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
     /// Where Pods may run. By default instances avoid each other's nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -365,6 +368,8 @@ pub struct Web {
     /// An image that follows the contract of `tandem/web` (docs/configuration.md).
     #[serde(default = "defaults::web_image")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9][A-Za-z0-9._:/@-]*$')")
+        .message("spec.web.image must be an image's name, such as registry.example.com/web:1.2"))]
     pub image: String,
     /// When the image is pulled.
     #[serde(default)]
@@ -394,6 +399,7 @@ pub struct Web {
     pub env_from: Vec<EnvFromSource>,
     /// What the container may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
     /// Where Pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -492,8 +498,8 @@ pub struct Ingress {
     pub class_name: Option<String>,
     /// The host name.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
-        .message("spec.web.ingress.host must be a host name in lower case"))]
+    #[x_kube(validation = Rule::new("self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$') && !self.matches('^[0-9.]+$')")
+        .message("spec.web.ingress.host must be a host name in lower case, not an address"))]
     pub host: String,
     /// A Secret of type `kubernetes.io/tls` for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -22,12 +22,15 @@ pub fn markdown(crd: &CustomResourceDefinition) -> String {
          API server enforces. `kubectl explain webstack.spec --recursive` shows the same.\n",
     );
     let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
-    let properties = schema.and_then(|schema| schema.open_api_v3_schema.as_ref()?.properties.as_ref());
+    let Some(whole) = schema.and_then(|schema| schema.open_api_v3_schema.as_ref()) else { return text };
     for part in ["spec", "status"] {
-        let Some(schema) = properties.and_then(|properties| properties.get(part)) else { continue };
+        let Some(schema) = whole.properties.as_ref().and_then(|properties| properties.get(part)) else { continue };
         let _ = write!(text, "\n## `{part}`\n\n| field | type | default | what it is |\n| --- | --- | --- | --- |\n");
         fields(part, schema, &mut text);
         let mut rules = Vec::new();
+        if part == "spec" {
+            own_rules(whole, &mut rules);
+        }
         collect_rules(schema, &mut rules);
         if !rules.is_empty() {
             text.push_str("\nThe API server refuses, with these words:\n\n");
@@ -79,9 +82,13 @@ fn type_of(field: &JSONSchemaProps) -> String {
     format!("{base}{items}{bounds}")
 }
 
-fn collect_rules(schema: &JSONSchemaProps, rules: &mut Vec<String>) {
+fn own_rules(schema: &JSONSchemaProps, rules: &mut Vec<String>) {
     let own = schema.x_kubernetes_validations.iter().flatten();
     rules.extend(own.filter_map(|rule| rule.message.clone()));
+}
+
+fn collect_rules(schema: &JSONSchemaProps, rules: &mut Vec<String>) {
+    own_rules(schema, rules);
     for field in schema.properties.iter().flatten().map(|(_, field)| field) {
         collect_rules(field, rules);
     }

@@ -59,6 +59,9 @@ fn what_is_right_is_taken(#[case] name: &str, #[case] spec: Value) {
 #[case("a", json!({"mysql": {}, "web": {"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}}), "minReplicas must not be larger")]
 #[case("a", json!({"mysql": {}, "web": {"service": {"nodePort": 30080}}}), "nodePort needs type")]
 #[case("a", json!({"mysql": {}, "web": {"ingress": {"host": "Shop.example.com"}}}), "spec.web.ingress.host must be")]
+#[case("a", json!({"mysql": {}, "web": {"ingress": {"host": "10.0.0.1"}}}), "spec.web.ingress.host must be")]
+#[case("a", json!({"mysql": {}, "web": {"image": "tandem/web: typo"}}), "spec.web.image must be an image's name")]
+#[case("a", json!({"mysql": {"image": ":latest"}}), "spec.mysql.image must be an image's name")]
 #[case("a", json!({"externalDatabase": {"host": "a b", "database": "s", "user": "s", "credentialsSecret": "s"}}), "spec.externalDatabase.host must be")]
 #[case("a", json!({"externalDatabase": {"host": "a", "database": "s", "user": "s", "credentialsSecret": "s", "tls": {"caSecret": "ca"}}}), "caSecret needs mode")]
 fn what_is_wrong_is_refused_by_the_fields_name(#[case] name: &str, #[case] spec: Value, #[case] words: &str) {

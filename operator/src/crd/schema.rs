@@ -1,7 +1,7 @@
 //! Schemas that say more than the Rust types do. Every text and list has a limit: the API server refuses rules whose
 //! cost it cannot bound.
 
-use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, ResourceRequirements};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
@@ -28,6 +28,8 @@ pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
     if let Some(name) = variable.pointer_mut("/properties/name").and_then(|name| name.as_object_mut()) {
         name.insert("maxLength".to_owned(), 256.into());
         name.insert("minLength".to_owned(), 1.into());
+        // Printable ASCII but for "=".
+        name.insert("pattern".to_owned(), "^[ -<>-~]*$".into());
     }
     named(&mut variable, "/properties/valueFrom/properties", &["configMapKeyRef", "secretKeyRef"]);
     json_schema!({
@@ -37,6 +39,25 @@ pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
     })
+}
+
+/// What a container may use. Kubernetes' own schema takes any text for a quantity; the pattern is the grammar that its
+/// description gives.
+pub(super) fn resources(generator: &mut SchemaGenerator) -> Schema {
+    const QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+    let mut resources = ResourceRequirements::json_schema(generator);
+    for amounts in ["limits", "requests"] {
+        if let Some(quantity) = resources.pointer_mut(&format!("/properties/{amounts}/additionalProperties")) {
+            *quantity = json!({
+                "type": "string",
+                "maxLength": 64,
+                "pattern": QUANTITY,
+                "description": "A quantity as text, such as \"500m\", \"2\" or \"1Gi\".",
+            });
+        }
+    }
+    resources.insert("nullable".to_owned(), true.into());
+    resources
 }
 
 /// ConfigMaps and Secrets that become variables.
