@@ -212,6 +212,14 @@ fn a_condition_keeps_the_time_when_it_became_so() {
 }
 
 #[test]
+fn a_new_stack_that_takes_its_time_is_told_of_once() {
+    let observed = cluster(json!({"mysql": {}}), mysql(0), web(0), true);
+    let changes = [Change { action: "Created", kind: "Deployment".to_owned(), name: "shop-web".to_owned() }];
+    let told = events(&observed, &told(&observed), &changes);
+    assert_eq!(told.into_iter().map(|event| event.reason).collect::<Vec<_>>(), ["Created"]);
+}
+
+#[test]
 fn events_tell_changes_and_a_new_reason_once() {
     let mut observed = cluster(json!({"mysql": {}}), mysql(1), web(2), true);
     let changes = [Change { action: "Updated", kind: "Deployment".to_owned(), name: "shop-web".to_owned() }];

@@ -314,12 +314,16 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
     let ready =
         |status: &WebStackStatus| status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
     let before = observed.stack.status.as_ref().and_then(ready);
-    if let Some(now) = ready(status).filter(|now| before.is_none_or(|before| before.reason != now.reason)) {
+    let changed = |now: &Condition| before.as_ref().is_none_or(|before| before.reason != now.reason);
+    if let Some(now) = ready(status).filter(changed) {
         let blocked = status.conditions.iter().any(|condition| {
             condition.type_ == "Progressing" && condition.status == "False" && condition.reason == now.reason
         });
-        let type_ = if now.status == "False" && blocked { EventType::Warning } else { EventType::Normal };
-        push(type_, &now.reason, now.message, None);
+        // That a new stack's tiers are not there yet is no news.
+        if before.is_some() || blocked || now.status == "True" {
+            let type_ = if now.status == "False" && blocked { EventType::Warning } else { EventType::Normal };
+            push(type_, &now.reason, now.message, None);
+        }
     }
     events
 }
