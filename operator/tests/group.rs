@@ -1,7 +1,7 @@
 //! A group of servers in memory, with faults and an operator that classifies what it is told and acts: whatever happens in
 //! whatever order, there are never two groups, no acknowledged transaction is lost, and when the faults stop, all is well.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
