@@ -33,6 +33,7 @@ pub(crate) fn all() -> Router<Arc<App>> {
         .route("/employees/{emp_no}", get(employees::one_page))
         .route("/departments", get(departments::list_page))
         .route("/departments/{dept_no}", get(departments::one_page))
+        .route("/salaries", get(salaries::page))
         .route("/assets/{file}", get(assets::file))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))

@@ -1,15 +1,23 @@
 //! The pages: pure functions from data to HTML. Templates are checked while compiling and escape what they print.
 
+pub mod chart;
+
 use askama::Template;
+use chrono::{DateTime, Utc};
 
 use crate::catalog::Catalog;
 use crate::db::dataset::DataSet;
 use crate::db::departments::{Department, Manager};
 use crate::db::employees::{Career, Employee, Page};
 use crate::db::overview::Headcount;
+use crate::db::statistics::{History, Salaries};
 use crate::db::totals::Total;
+use crate::group::Group;
 use crate::hash::fnv1a;
 use crate::search::{Filter, Gender, Order, Search, Sort, Status};
+use chart::Chart;
+use chart::lines::Series;
+use chart::ranges::Range;
 
 /// The challenge, in words.
 pub const QUESTION: &str =
@@ -104,14 +112,61 @@ pub fn render(page: &impl Template) -> askama::Result<String> {
     page.render()
 }
 
+/// The charts of a page.
+#[derive(Default)]
+struct Charts {
+    charts: Vec<Chart>,
+    /// Of when they are, or why there are none.
+    note: String,
+}
+
+impl Charts {
+    /// Charts of figures that were computed then. `changed`: it is known that the data is another one now.
+    fn of(computed_at: Option<DateTime<Utc>>, changed: bool, charts: Vec<Chart>) -> Self {
+        let mut note = match computed_at {
+            Some(time) => format!("The charts show what was computed on {}.", time.format("%Y-%m-%d at %H:%M:%S UTC")),
+            None => String::new(),
+        };
+        if changed {
+            note.push_str(" The data has changed since: webapp migrate --recompute computes it again.");
+        }
+        Self { charts, note }
+    }
+
+    fn missing() -> Self {
+        let note = "The charts have not been computed yet: webapp migrate does it.";
+        Self { charts: Vec::new(), note: note.to_owned() }
+    }
+}
+
 /// `/`.
 #[derive(Template)]
 #[template(path = "overview.html")]
 pub struct Overview<'a> {
-    /// The footer.
-    pub site: Site,
-    /// The facts.
-    pub catalog: &'a Catalog,
+    site: Site,
+    catalog: &'a Catalog,
+    charts: Charts,
+}
+
+impl<'a> Overview<'a> {
+    /// The page, with charts where the history has been computed.
+    pub fn new(site: Site, catalog: &'a Catalog, history: Option<&History>) -> Self {
+        let charts = history.map_or_else(Charts::missing, |history| {
+            let years: Vec<i32> = history.company.iter().map(|year| year.year).collect();
+            let departments = history.departments.iter().map(|department| Series {
+                name: department.dept_name.clone(),
+                values: department.years.iter().map(|year| year.headcount).collect(),
+            });
+            let departments: Vec<_> = departments.collect();
+            let title = "Headcount by department, at each year's end".to_owned();
+            let lines = chart::lines::lines("headcounts-by-year", title, &years, &departments);
+            let title = "Hired and left, year by year".to_owned();
+            let bars = chart::bars::hires_and_leavers("hires-and-leavers", title, &history.company);
+            let today = history.company.last().map_or(0, |year| year.headcount);
+            Charts::of(history.computed_at, today != catalog.counts.current_employees, vec![lines, bars])
+        });
+        Self { site, catalog, charts }
+    }
 }
 
 /// `/show`.
@@ -138,16 +193,115 @@ pub struct Departments<'a> {
 #[derive(Template)]
 #[template(path = "department.html")]
 pub struct OneDepartment<'a> {
-    /// The footer.
-    pub site: Site,
-    /// The department.
-    pub department: &'a Department,
-    /// How many work there today.
-    pub headcount: i64,
-    /// Its managers, the newest first.
-    pub managers: &'a [Manager],
-    /// Who was hired last.
-    pub hires: &'a [Employee],
+    site: Site,
+    department: &'a Department,
+    headcount: i64,
+    managers: &'a [Manager],
+    hires: &'a [Employee],
+    charts: Charts,
+}
+
+impl<'a> OneDepartment<'a> {
+    /// The page of a department with `headcount` people today, its managers, the newest first, and `hires`, those who
+    /// were hired last; with charts where the statistics have been computed.
+    pub fn new(
+        site: Site,
+        department: &'a Department,
+        headcount: i64,
+        (managers, hires): (&'a [Manager], &'a [Employee]),
+        statistics: Option<(&History, &Salaries)>,
+    ) -> Self {
+        let charts = statistics.map_or_else(Charts::missing, |(history, salaries)| {
+            let years = history.departments.first().map(|department| department.years.as_slice()).unwrap_or_default();
+            let title = "Headcount at each year's end".to_owned();
+            let lines = chart::lines::headcounts("headcount", title, &department.dept_name, years);
+            let title = "Who came and who went, year by year".to_owned();
+            let mut charts = vec![lines, chart::bars::hires_and_leavers("hires-and-leavers", title, years)];
+            charts.extend(salary_charts(salaries, &Group::department(&department.dept_no), false));
+            let today = years.last().map_or(0, |year| year.headcount);
+            Charts::of(history.computed_at, today != headcount, charts)
+        });
+        Self { site, department, headcount, managers, hires, charts }
+    }
+}
+
+/// The charts of a group's salaries; `by_department`: the departments beside each other as well.
+fn salary_charts(salaries: &Salaries, group: &Group, by_department: bool) -> Vec<Chart> {
+    let Some(everybody) = &salaries.salaries else { return Vec::new() };
+    let link = |group: Group| Some(format!("/salaries?{}", group.query()));
+    let title = "Today's salaries".to_owned();
+    let mut charts = vec![chart::histogram::distribution("distribution", title, &salaries.histogram, everybody)];
+    if by_department {
+        let departments = salaries.by_department.iter().map(|one| Range {
+            name: one.dept_name.clone(),
+            link: link(Group { department: Some(one.dept_no.clone()), ..group.clone() }),
+            salaries: one.salaries,
+        });
+        let title = "Salaries by department".to_owned();
+        charts.push(chart::ranges::ranges("by-department", title, "Department", &departments.collect::<Vec<_>>()));
+    }
+    let titles = salaries.by_title.iter().map(|one| Range {
+        name: one.title.clone(),
+        link: link(Group { title: Some(one.title.clone()), ..group.clone() }),
+        salaries: one.salaries,
+    });
+    charts.push(chart::ranges::ranges(
+        "by-title",
+        "Salaries by title".to_owned(),
+        "Title",
+        &titles.collect::<Vec<_>>(),
+    ));
+    let genders = salaries.by_gender.iter().map(|one| Range {
+        name: one.gender.clone(),
+        link: link(Group { gender: one.gender.parse().ok(), ..group.clone() }),
+        salaries: one.salaries,
+    });
+    let title = "Salaries by gender".to_owned();
+    charts.push(chart::ranges::ranges("by-gender", title, "Gender", &genders.collect::<Vec<_>>()));
+    charts
+}
+
+/// `/salaries`.
+#[derive(Template)]
+#[template(path = "salaries.html")]
+pub struct SalariesPage<'a> {
+    site: Site,
+    departments: &'a [Headcount],
+    titles: &'a [String],
+    group: &'a Group,
+    salaries: Option<&'a Salaries>,
+    charts: Charts,
+}
+
+impl<'a> SalariesPage<'a> {
+    /// The page of `group`; without `salaries` nothing has been computed yet.
+    pub fn new(site: Site, catalog: &'a Catalog, group: &'a Group, salaries: Option<&'a Salaries>) -> Self {
+        let charts = salaries.map_or_else(Charts::missing, |salaries| {
+            Charts::of(salaries.computed_at, false, salary_charts(salaries, group, true))
+        });
+        Self { site, departments: &catalog.departments, titles: &catalog.titles, group, salaries, charts }
+    }
+
+    /// Titles for the form, with one that is asked for but not known.
+    fn offered_titles(&self) -> impl Iterator<Item = &str> {
+        offered_titles(self.titles, self.group.title.as_deref())
+    }
+
+    /// A department number that is asked for but not known.
+    fn unknown_department(&self) -> Option<&str> {
+        unknown_department(self.departments, self.group.department.as_deref())
+    }
+}
+
+/// The titles that exist, and the one that is asked for where it is none of them.
+fn offered_titles<'a>(titles: &'a [String], asked: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let unknown = asked.filter(|asked| !titles.iter().any(|known| known == asked));
+    titles.iter().map(String::as_str).chain(unknown)
+}
+
+/// The department that is asked for, where there is none of that number.
+fn unknown_department<'a>(departments: &[Headcount], asked: Option<&'a str>) -> Option<&'a str> {
+    asked.filter(|asked| !departments.iter().any(|department| department.dept_no == *asked))
 }
 
 /// `/employees/{emp_no}`.
@@ -163,6 +317,14 @@ pub struct One<'a> {
 }
 
 impl One<'_> {
+    /// The career as a chart, unless there is none.
+    fn timeline(&self) -> Option<Chart> {
+        let Career { departments, managers: _, titles, salaries } = self.career;
+        let nothing = departments.is_empty() && titles.is_empty() && salaries.is_empty();
+        let draw = || chart::timeline::timeline("career", "Career".to_owned(), self.employee.hire_date, self.career);
+        (!nothing).then(draw)
+    }
+
     fn highest_salary(&self) -> i64 {
         self.career.salaries.iter().map(|salary| i64::from(salary.salary)).max().unwrap_or_default()
     }
@@ -206,14 +368,12 @@ impl<'a> Employees<'a> {
 
     /// Titles for the form, with one that is looked for but not known.
     fn offered_titles(&self) -> impl Iterator<Item = &str> {
-        let unknown = self.filter.title.as_deref().filter(|title| !self.titles.iter().any(|known| known == title));
-        self.titles.iter().map(String::as_str).chain(unknown)
+        offered_titles(self.titles, self.filter.title.as_deref())
     }
 
     /// A department number that is looked for but not known.
     fn unknown_department(&self) -> Option<&str> {
-        let known = |number: &&str| self.departments.iter().any(|department| department.dept_no == *number);
-        self.filter.department.as_deref().filter(|number| !known(number))
+        unknown_department(self.departments, self.filter.department.as_deref())
     }
 
     fn column(&self, sort: Sort, label: &'static str) -> Column {
@@ -289,6 +449,12 @@ mod filters {
     #[askama::filter_fn]
     pub(super) fn grouped<N: Borrow<i64>>(number: N, _: &dyn Values) -> Result<String> {
         Ok(super::grouped(&number.borrow().to_string()))
+    }
+
+    /// A place in a drawing, to a tenth of its unit.
+    #[askama::filter_fn]
+    pub(super) fn coordinate<N: Borrow<f64>>(place: N, _: &dyn Values) -> Result<f64> {
+        Ok((place.borrow() * 10.0).round() / 10.0)
     }
 
     /// The end of a span of time.

@@ -271,6 +271,17 @@ async fn a_career_is_told_from_its_newest_to_its_oldest_part() {
     );
     assert_eq!(career.salaries.iter().map(|row| row.salary).collect::<Vec<_>>(), [62_000, 60_000]);
     assert!(career.salaries[0].to_date.is_none() && career.salaries[1].to_date.is_some());
+    let managers = |career: &db::employees::Career| {
+        let spans = career.managers.iter().map(|row| (row.emp_no, row.from_date.to_string(), row.to_date));
+        spans.collect::<Vec<_>>()
+    };
+    // Only while both were there, and nobody is a manager of their own.
+    let day = |text: &str| Some(text.parse().unwrap());
+    assert_eq!(managers(&career), [(20_002, "1992-01-01".to_owned(), day("1995-01-01"))]);
+    assert_eq!(
+        managers(&db::employees::person(&db, 20_004).await.unwrap().unwrap().career),
+        [(20_001, "1995-01-01".to_owned(), None), (20_002, "1990-01-01".to_owned(), day("1995-01-01"))]
+    );
     assert_eq!(db::employees::person(&db, 1).await.unwrap(), None);
 }
 
@@ -359,6 +370,8 @@ async fn every_page_and_its_json_answer() {
         "/employees/20001",
         "/departments",
         "/departments/d001",
+        "/salaries",
+        "/salaries?department=d001&title=Staff&gender=F",
     ] {
         let (status, body) = get(&pages, path).await;
         assert_eq!(status, 200, "{path}: {body}");

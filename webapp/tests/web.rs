@@ -99,6 +99,8 @@ async fn a_sane_request_id_is_kept(#[case] id: &str, #[case] kept: bool) {
 #[case("/departments/d0055", 400, "is not the number of a department")]
 #[case("/departments/%00", 400, "is not the number of a department")]
 #[case("/departments?sort=name", 400, "there is no parameter")]
+#[case("/salaries?sort=name", 400, "there is no parameter")]
+#[case("/salaries?gender=m", 400, "give one of M, F")]
 #[case("/show?x", 400, "there is no parameter")]
 #[case("/?x=1", 400, "there is no parameter")]
 #[case("/nothing", 404, "There is no page")]

@@ -34,6 +34,16 @@ class Assignment(BaseModel):
     manager: bool
 
 
+class Superior(BaseModel):
+    dept_no: str
+    dept_name: str
+    emp_no: int
+    first_name: str
+    last_name: str
+    from_date: date
+    to_date: date | None
+
+
 class Title(BaseModel):
     title: str
     from_date: date
@@ -48,6 +58,7 @@ class Salary(BaseModel):
 
 class Career(BaseModel):
     departments: list[Assignment]
+    managers: list[Superior]
     titles: list[Title]
     salaries: list[Salary]
 
@@ -95,6 +106,7 @@ async def employee(number: int) -> OneEmployee:
         raise HTTPException(404)
     career = {
         "departments": await query(queries.DEPARTMENTS, number, number),
+        "managers": await query(queries.MANAGERS, number),
         "titles": await query(queries.TITLES, number),
         "salaries": await query(queries.SALARIES, number),
     }

@@ -56,6 +56,7 @@ def employee(number):
     departments = [dict(row, manager=bool(row["manager"])) for row in query(queries.DEPARTMENTS, number, number)]
     career = {
         "departments": departments,
+        "managers": query(queries.MANAGERS, number),
         "titles": query(queries.TITLES, number),
         "salaries": query(queries.SALARIES, number),
     }

@@ -63,6 +63,16 @@ type Assignment struct {
 	Manager  bool   `json:"manager"`
 }
 
+type Superior struct {
+	DeptNo    string `json:"dept_no"`
+	DeptName  string `json:"dept_name"`
+	EmpNo     int    `json:"emp_no"`
+	FirstName string `json:"first_name"`
+	LastName  string `json:"last_name"`
+	FromDate  Date   `json:"from_date"`
+	ToDate    *Date  `json:"to_date"`
+}
+
 type Title struct {
 	Title    string `json:"title"`
 	FromDate Date   `json:"from_date"`
@@ -77,14 +87,15 @@ type Salary struct {
 
 type Career struct {
 	Departments []Assignment `json:"departments"`
+	Managers    []Superior   `json:"managers"`
 	Titles      []Title      `json:"titles"`
 	Salaries    []Salary     `json:"salaries"`
 }
 
 // A server answers from its prepared statements; database/sql prepares them on each connection that uses them.
 type server struct {
-	pages                                          *template.Template
-	employee, departments, titles, salaries, shows *sql.Stmt
+	pages                                                    *template.Template
+	employee, departments, managers, titles, salaries, shows *sql.Stmt
 }
 
 func prepare(db *sql.DB) (*server, error) {
@@ -104,6 +115,15 @@ func prepare(db *sql.DB) (*server, error) {
 			SELECT dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no = ?) w
 			JOIN departments d USING (dept_no)
 			ORDER BY w.from_date DESC, w.manager DESC, w.dept_no`},
+		{&s.managers, `SELECT d.dept_no, d.dept_name, e.emp_no, e.first_name, e.last_name,
+			GREATEST(w.from_date, m.from_date) AS from_date,
+			NULLIF(LEAST(w.to_date, m.to_date), DATE'9999-01-01') AS to_date
+			FROM dept_emp w
+			JOIN dept_manager m
+			ON m.dept_no = w.dept_no AND m.from_date < w.to_date AND m.to_date > w.from_date AND m.emp_no <> w.emp_no
+			JOIN departments d ON d.dept_no = w.dept_no
+			JOIN employees e ON e.emp_no = m.emp_no
+			WHERE w.emp_no = ? ORDER BY from_date DESC, d.dept_no, e.emp_no`},
 		{&s.titles, `SELECT title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles
 			WHERE emp_no = ? ORDER BY from_date DESC, title`},
 		{&s.salaries, `SELECT salary, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM salaries
@@ -145,6 +165,11 @@ func (s *server) career(ctx context.Context, number int) (career Career, err err
 	if career.Departments, err = all(ctx, s.departments, func(a *Assignment) []any {
 		return []any{&a.DeptNo, &a.DeptName, &a.FromDate, &a.ToDate, &a.Manager}
 	}, number, number); err != nil {
+		return
+	}
+	if career.Managers, err = all(ctx, s.managers, func(m *Superior) []any {
+		return []any{&m.DeptNo, &m.DeptName, &m.EmpNo, &m.FirstName, &m.LastName, &m.FromDate, &m.ToDate}
+	}, number); err != nil {
 		return
 	}
 	if career.Titles, err = all(ctx, s.titles, func(t *Title) []any {

@@ -13,6 +13,17 @@ JOIN departments d USING (dept_no)
 ORDER BY w.from_date DESC, w.manager DESC, w.dept_no
 """
 
+MANAGERS = """
+SELECT d.dept_no, d.dept_name, e.emp_no, e.first_name, e.last_name, GREATEST(w.from_date, m.from_date) AS from_date,
+       NULLIF(LEAST(w.to_date, m.to_date), DATE'9999-01-01') AS to_date
+FROM dept_emp w
+JOIN dept_manager m
+  ON m.dept_no = w.dept_no AND m.from_date < w.to_date AND m.to_date > w.from_date AND m.emp_no <> w.emp_no
+JOIN departments d ON d.dept_no = w.dept_no
+JOIN employees e ON e.emp_no = m.emp_no
+WHERE w.emp_no = %s ORDER BY from_date DESC, d.dept_no, e.emp_no
+"""
+
 TITLES = """
 SELECT title, from_date, NULLIF(to_date, DATE'9999-01-01') AS to_date FROM titles
 WHERE emp_no = %s ORDER BY from_date DESC, title

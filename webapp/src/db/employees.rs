@@ -70,11 +70,34 @@ pub struct Assignment {
     pub manager: bool,
 }
 
+/// Somebody who managed a department while an employee was in it, and when both was so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Superior {
+    /// The department's number.
+    pub dept_no: String,
+    /// Its name.
+    pub dept_name: String,
+    /// The manager's number.
+    #[sqlx(rename = "manager")]
+    pub emp_no: i32,
+    /// The manager's first name.
+    pub first_name: String,
+    /// The manager's last name.
+    pub last_name: String,
+    /// Since when.
+    pub from_date: NaiveDate,
+    /// Until when; nothing, null in JSON, is still.
+    #[schema(required)]
+    pub to_date: Option<NaiveDate>,
+}
+
 /// What somebody has earned, been and done, the newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Career {
     /// Departments.
     pub departments: Vec<Assignment>,
+    /// The managers of these departments at the time, without the employee.
+    pub managers: Vec<Superior>,
     /// Titles.
     pub titles: Vec<Title>,
     /// Salaries.
@@ -86,7 +109,7 @@ pub struct Career {
 pub struct Person {
     /// The employee.
     pub employee: Employee,
-    /// Departments, titles and salaries, the newest first.
+    /// Departments, managers, titles and salaries, the newest first.
     pub career: Career,
 }
 
@@ -136,15 +159,19 @@ pub(super) const MOST_PEOPLE: usize = 32;
 
 /// Those of these numbers that there are. The parts are asked for side by side, each on a connection of its own.
 async fn people(db: &Database, numbers: Vec<u32>) -> Result<HashMap<u32, Person>, Error> {
-    let (employees, departments, titles, salaries) = tokio::try_join!(
+    let (employees, departments, managers, titles, salaries) = tokio::try_join!(
         basics(db, &numbers),
         departments(db, &numbers),
+        managers(db, &numbers),
         titles(db, &numbers),
         salaries(db, &numbers),
     )?;
     let mut careers = HashMap::<i32, Career>::with_capacity(employees.len());
     for Of { emp_no, part } in departments {
         careers.entry(emp_no).or_default().departments.push(part);
+    }
+    for Of { emp_no, part } in managers {
+        careers.entry(emp_no).or_default().managers.push(part);
     }
     for Of { emp_no, part } in titles {
         careers.entry(emp_no).or_default().titles.push(part);
@@ -191,6 +218,27 @@ async fn departments(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Assignment
         query.push(" UNION ALL SELECT emp_no, dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no IN ");
         push_numbers(&mut query, numbers);
         query.push(") w JOIN departments d USING (dept_no) ORDER BY w.from_date DESC, w.manager DESC, w.dept_no");
+        query.build_query_as().fetch_all(pool).await
+    })
+    .await
+}
+
+/// The managers of somebody's departments, as long as both were there.
+async fn managers(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Superior>>, Error> {
+    db.read(|pool| async move {
+        let mut query = QueryBuilder::new(
+            "SELECT w.emp_no, d.dept_no, d.dept_name, e.emp_no AS manager, e.first_name, e.last_name, \
+                    GREATEST(w.from_date, m.from_date) AS from_date, \
+                    NULLIF(LEAST(w.to_date, m.to_date), DATE'9999-01-01') AS to_date \
+             FROM dept_emp w \
+             JOIN dept_manager m \
+               ON m.dept_no = w.dept_no AND m.from_date < w.to_date AND m.to_date > w.from_date AND m.emp_no <> w.emp_no \
+             JOIN departments d ON d.dept_no = w.dept_no \
+             JOIN employees e ON e.emp_no = m.emp_no \
+             WHERE w.emp_no IN ",
+        );
+        push_numbers(&mut query, numbers);
+        query.push(" ORDER BY from_date DESC, d.dept_no, e.emp_no");
         query.build_query_as().fetch_all(pool).await
     })
     .await

@@ -13,7 +13,9 @@ use crate::db;
 use crate::db::departments::{Department, Manager};
 use crate::db::employees::Employee;
 use crate::db::overview::Headcount;
+use crate::db::statistics::{History, Salaries, Year};
 use crate::error::Error;
+use crate::group::Group;
 use crate::search::{Filter, Limit, Order, Search, Sort, Status};
 use crate::views;
 
@@ -48,13 +50,13 @@ pub(crate) async fn list_api(State(app): State<Arc<App>>, _: NoParameters) -> Re
 /// `/departments/{dept_no}`.
 pub(crate) async fn one_page(State(app): State<Arc<App>>, DeptNo(dept_no): DeptNo, _: NoParameters) -> Page {
     let one = one(&app, &dept_no).await?;
-    html(&views::OneDepartment {
-        site: site(&app).await?,
-        department: &one.department,
-        headcount: one.headcount,
-        managers: &one.managers,
-        hires: &one.hires,
-    })
+    html(&views::OneDepartment::new(
+        site(&app).await?,
+        &one.department,
+        one.headcount,
+        (&one.managers, &one.hires),
+        one.history.as_ref().zip(one.salaries.as_ref()),
+    ))
 }
 
 /// A department and its people.
@@ -68,6 +70,12 @@ pub(crate) struct OneDepartment {
     managers: Vec<Manager>,
     /// Those of today who were hired last.
     recent_hires: Vec<Employee>,
+    /// Its headcounts, hires and leavers over the years; null where that has not been computed yet.
+    #[schema(required)]
+    years: Option<Vec<Year>>,
+    /// What is paid there today; null where that has not been computed yet.
+    #[schema(required)]
+    salaries: Option<Salaries>,
     /// Where the list of everybody who works there today is.
     #[schema(format = "uri-reference", example = "/api/v1/employees?department=d005&status=current")]
     employees: String,
@@ -75,7 +83,7 @@ pub(crate) struct OneDepartment {
 
 /// One department
 ///
-/// With its managers, and those who were hired last.
+/// With its managers, those who were hired last, and its headcounts and salaries.
 #[utoipa::path(
     get, path = "/api/v1/departments/{dept_no}", tag = "departments", params(DeptNo),
     operation_id = "getDepartment", responses((status = OK, body = OneDepartment)),
@@ -85,13 +93,15 @@ pub(crate) async fn one_api(
     DeptNo(dept_no): DeptNo,
     _: NoParameters,
 ) -> Result<Json<OneDepartment>, Error> {
-    let One { department, headcount, managers, hires } = one(&app, &dept_no).await?;
+    let One { department, headcount, managers, hires, history, salaries } = one(&app, &dept_no).await?;
     Ok(Json(OneDepartment {
         employees: format!("/api/v1/employees?department={}&status=current", department.dept_no),
         department,
         headcount,
         managers,
         recent_hires: hires,
+        years: history.and_then(|history| history.departments.into_iter().next()).map(|department| department.years),
+        salaries,
     }))
 }
 
@@ -100,6 +110,8 @@ struct One {
     headcount: i64,
     managers: Vec<Manager>,
     hires: Vec<Employee>,
+    history: Option<History>,
+    salaries: Option<Salaries>,
 }
 
 async fn one(app: &App, dept_no: &str) -> Result<One, Error> {
@@ -108,6 +120,7 @@ async fn one(app: &App, dept_no: &str) -> Result<One, Error> {
         .ok_or_else(|| Error::NotFound(format!("There is no department {dept_no}")))?;
     let catalog = app.catalog().await?;
     let counted = catalog.departments.iter().find(|counted| counted.dept_no == department.dept_no);
+    let group = Group::department(&department.dept_no);
     let search = Search {
         filter: Filter {
             department: Some(department.dept_no.clone()),
@@ -119,10 +132,18 @@ async fn one(app: &App, dept_no: &str) -> Result<One, Error> {
         limit: Limit(RECENT_HIRES),
         cursor: None,
     };
+    let (managers, list, history, salaries) = tokio::try_join!(
+        db::departments::managers(&app.db, dept_no),
+        db::employees::list(&app.db, &search),
+        db::statistics::history(&app.db, Some(dept_no)),
+        db::statistics::salaries(&app.db, &group),
+    )?;
     Ok(One {
         headcount: counted.map_or(0, |counted| counted.headcount),
-        managers: db::departments::managers(&app.db, dept_no).await?,
-        hires: db::employees::list(&app.db, &search).await?.employees,
+        managers,
+        hires: list.employees,
+        history,
+        salaries,
         department,
     })
 }

@@ -80,7 +80,7 @@ pub(crate) async fn one_page(State(app): State<Arc<App>>, EmpNo(emp_no): EmpNo, 
 
 /// One employee
 ///
-/// With every department, title and salary that they have had.
+/// With every department, title and salary that they have had, and the managers of the time.
 #[utoipa::path(
     get, path = "/api/v1/employees/{emp_no}", tag = "employees", params(EmpNo),
     operation_id = "getEmployee", responses((status = OK, body = Person)),

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{NoParameters, Page, html};
 use crate::app::App;
+use crate::db;
 use crate::db::dataset::DataSet;
 use crate::db::overview::{Counts, Headcount};
 use crate::error::Error;
@@ -18,7 +19,8 @@ use crate::views;
 /// `/`.
 pub(crate) async fn page(State(app): State<Arc<App>>, _: NoParameters) -> Page {
     let catalog = app.live_catalog().await?;
-    html(&views::Overview { site: app.site(Some(&catalog)), catalog: &catalog })
+    let history = db::statistics::history(&app.db, None).await?;
+    html(&views::Overview::new(app.site(Some(&catalog)), &catalog, history.as_ref()))
 }
 
 /// The data set at a glance.

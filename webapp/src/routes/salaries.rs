@@ -5,12 +5,21 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 
-use super::not_computed;
+use super::{Page, html, not_computed};
 use crate::app::App;
 use crate::db;
 use crate::db::statistics::Salaries;
 use crate::error::Error;
 use crate::group::Group;
+use crate::views;
+
+/// `/salaries`.
+pub(crate) async fn page(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Page {
+    let group = Group::parse(query.as_deref().unwrap_or_default())?;
+    let salaries = db::statistics::salaries(&app.db, &group).await?;
+    let catalog = app.catalog().await?;
+    html(&views::SalariesPage::new(app.site(Some(&catalog)), &catalog, &group, salaries.as_ref()))
+}
 
 /// Today's salaries
 ///

@@ -4,8 +4,11 @@ use chrono::{DateTime, NaiveDate};
 
 use super::*;
 use crate::cursor::{Cursor, Direction, Key};
-use crate::db::employees::{Assignment, Salary, Title};
+use crate::db::employees::{Assignment, Salary, Superior, Title};
 use crate::db::overview::Counts;
+use crate::db::statistics::{
+    Band, DepartmentHistory, DepartmentSalaries, GenderSalaries, Percentiles, TitleSalaries, Year,
+};
 
 fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
@@ -51,6 +54,55 @@ fn catalog() -> Catalog {
     }
 }
 
+fn history() -> History {
+    let years = |headcounts: [i64; 2]| {
+        let years = (2001..).zip(headcounts);
+        years.map(|(year, headcount)| Year { year, headcount, hires: 20, leavers: 10 }).collect::<Vec<_>>()
+    };
+    let department = |dept_no: &str, dept_name: &str, headcounts| DepartmentHistory {
+        dept_no: dept_no.to_owned(),
+        dept_name: dept_name.to_owned(),
+        years: years(headcounts),
+    };
+    History {
+        computed_at: Some(DateTime::UNIX_EPOCH),
+        company: years([200_000, 240_124]),
+        departments: vec![
+            department("d001", "Marketing & <Sales>", [10_000, 14_842]),
+            department("d002", "Development", [60_000, 61_386]),
+        ],
+    }
+}
+
+fn salaries() -> Salaries {
+    let percentiles = |median: i64| Percentiles {
+        employees: 30,
+        min: median - 3_000,
+        p10: median - 2_000,
+        p25: median - 1_000,
+        median,
+        p75: median + 1_000,
+        p90: median + 2_000,
+        max: median + 4_000,
+        mean: median as f64 + 0.5,
+    };
+    Salaries {
+        computed_at: Some(DateTime::UNIX_EPOCH),
+        salaries: Some(percentiles(60_000)),
+        histogram: vec![
+            Band { from: 57_000, below: 60_000, employees: 10 },
+            Band { from: 60_000, below: 63_000, employees: 20 },
+        ],
+        by_department: vec![DepartmentSalaries {
+            dept_no: "d001".to_owned(),
+            dept_name: "Marketing & <Sales>".to_owned(),
+            salaries: percentiles(60_000),
+        }],
+        by_title: vec![TitleSalaries { title: "Staff".to_owned(), salaries: percentiles(50_000) }],
+        by_gender: vec![GenderSalaries { gender: "F".to_owned(), salaries: percentiles(61_000) }],
+    }
+}
+
 fn employee() -> Employee {
     Employee {
         emp_no: 424_584,
@@ -71,7 +123,7 @@ fn rendered(page: &impl Template) -> String {
 
 #[test]
 fn the_overview_shows_counts_and_headcounts() {
-    let html = rendered(&Overview { site: site(), catalog: &catalog() });
+    let html = rendered(&Overview::new(site(), &catalog(), Some(&history())));
     insta::assert_snapshot!(html);
     assert_eq!(html.matches("300,024").count(), 1, "said once, with the separators of the descriptions");
 }
@@ -118,6 +170,15 @@ fn an_employee_has_a_history() {
             to_date: None,
             manager: true,
         }],
+        managers: vec![Superior {
+            dept_no: "d002".to_owned(),
+            dept_name: "Development".to_owned(),
+            emp_no: 110_022,
+            first_name: "Margareta".to_owned(),
+            last_name: "Markovitch".to_owned(),
+            from_date: day("1994-02-26"),
+            to_date: Some(day("1996-01-01")),
+        }],
         titles: vec![Title {
             title: "Staff".to_owned(),
             from_date: day("1994-02-26"),
@@ -151,13 +212,31 @@ fn a_department_has_managers_and_new_people() {
         from_date: day("1985-01-01"),
         to_date: Some(day("1991-10-01")),
     };
-    insta::assert_snapshot!(rendered(&OneDepartment {
-        site: site(),
-        department: &Department { dept_no: "d001".to_owned(), dept_name: "Marketing".to_owned() },
-        headcount: 14_842,
-        managers: &[manager],
-        hires: &[employee()],
-    }));
+    let department = Department { dept_no: "d001".to_owned(), dept_name: "Marketing".to_owned() };
+    let (history, salaries) = (history(), salaries());
+    let people = (&[manager][..], &[employee()][..]);
+    let statistics = Some((&history, &salaries));
+    insta::assert_snapshot!(rendered(&OneDepartment::new(site(), &department, 14_842, people, statistics)));
+    let html = rendered(&OneDepartment::new(site(), &department, 14_842, people, None));
+    assert!(!html.contains("<svg class=\"broad\"") && html.contains("The charts have not been computed yet"));
+}
+
+#[test]
+fn the_salaries_of_a_group_are_a_distribution_and_ranges_beside_each_other() {
+    let (catalog, salaries) = (catalog(), salaries());
+    let group = Group::parse("department=d001&title=Boss&gender=F").unwrap();
+    insta::assert_snapshot!(rendered(&SalariesPage::new(site(), &catalog, &group, Some(&salaries))));
+    let nobody = rendered(&SalariesPage::new(site(), &catalog, &group, Some(&Salaries::default())));
+    assert!(nobody.contains("Nobody in this group") && !nobody.contains("<svg"));
+    let missing = rendered(&SalariesPage::new(site(), &catalog, &group, None));
+    assert!(missing.contains("The charts have not been computed yet"));
+}
+
+#[test]
+fn charts_of_other_data_than_today_s_say_so() {
+    let history = History { company: vec![Year { year: 2002, headcount: 1, hires: 0, leavers: 0 }], ..history() };
+    let html = rendered(&Overview::new(site(), &catalog(), Some(&history)));
+    assert!(html.contains("The data has changed since: webapp migrate --recompute computes it again."));
 }
 
 #[test]
@@ -183,7 +262,7 @@ fn a_source_that_is_no_web_address_is_not_linked_to() {
 fn what_names_a_table_does_not_scroll_away_with_it() {
     let (catalog, search) = (catalog(), Search::parse("").unwrap());
     for html in [
-        rendered(&Overview { site: site(), catalog: &catalog }),
+        rendered(&Overview::new(site(), &catalog, Some(&history()))),
         rendered(&Show { site: site(), employees: &[employee()] }),
         rendered(&Employees::new(site(), &catalog, &search, &Page::default(), Total { count: 0, exact: true })),
         rendered(&One { site: site(), employee: &employee(), career: &Career::default() }),
@@ -191,7 +270,8 @@ fn what_names_a_table_does_not_scroll_away_with_it() {
     ] {
         for (before, table) in html.split("<table").collect::<Vec<_>>().windows(2).map(|two| (two[0], two[1])) {
             let name = table.strip_prefix(" aria-labelledby=\"").and_then(|rest| rest.split('"').next()).unwrap();
-            assert!(before.ends_with("<div class=\"table\">\n") && before.contains(&format!(" id=\"{name}\">")));
+            let wrapped = before.lines().last().is_some_and(|line| line.starts_with("<div class=\"table\""));
+            assert!(wrapped && before.contains(&format!(" id=\"{name}\">")));
             assert!(!table.contains("<caption"));
         }
     }

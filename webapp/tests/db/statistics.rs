@@ -212,6 +212,31 @@ async fn statistics_that_nobody_has_computed_are_said_to_be_missing() {
 }
 
 #[tokio::test]
+async fn pages_have_charts_where_the_statistics_have_been_computed_and_say_it_where_not() {
+    let fixture = fixture!(Fixture::loaded());
+    let pages = fixture.pages();
+    for path in ["/", "/departments/d001", "/salaries"] {
+        let (status, body) = get(&pages, path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(body.contains("The charts have not been computed yet") && !body.contains("role=\"img\""), "{path}");
+    }
+    assert_eq!(json(&pages, "/api/v1/departments/d001").await["salaries"], Value::Null);
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
+    for path in ["/", "/departments/d001", "/departments/d003", "/salaries?department=d001"] {
+        let (status, body) = get(&pages, path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        assert!(body.contains("The charts show what was computed on") && body.contains("role=\"img\""), "{path}");
+        assert!(!body.contains("The data has changed since"), "{path}");
+    }
+    let department = json(&pages, "/api/v1/departments/d001").await;
+    assert_eq!(department["years"][0]["year"], 1989);
+    assert_eq!(department["salaries"]["salaries"]["max"], 62_000);
+    fixture.run("DELETE FROM dept_emp WHERE emp_no = 20001").await;
+    let (_, body) = get(&fixture.pages(), "/departments/d001").await;
+    assert!(body.contains("The data has changed since"), "{body}");
+}
+
+#[tokio::test]
 async fn a_data_set_without_rows_has_empty_statistics() {
     let fixture = fixture!(Fixture::empty());
     fixture.run(SCHEMA).await;
