@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalog::{self, Cache, Catalog};
+use crate::cors::Origins;
 use crate::db::{self, Database};
 use crate::metrics::Metrics;
 use crate::traces::Tracer;
@@ -25,6 +26,8 @@ pub struct App {
     pub access_log: bool,
     /// Whether `/readyz` waits for the migrations even if none has been started yet.
     pub migrates: bool,
+    /// Whose pages may read the API in a browser, beside our own.
+    pub cors_origins: Option<Origins>,
 }
 
 impl App {
@@ -33,7 +36,7 @@ impl App {
         let (db, cache) = (Arc::new(db), Arc::<Cache>::default());
         let metrics = Metrics::new(Arc::clone(&db), Arc::clone(&cache));
         let tracer = db.tracer().cloned();
-        Self { db, cache, metrics, served_by, tracer, access_log: false, migrates }
+        Self { db, cache, metrics, served_by, tracer, access_log: false, migrates, cors_origins: None }
     }
 
     /// The kept facts about the data set, for a handler that asks the database for something else as well.

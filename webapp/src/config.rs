@@ -12,6 +12,7 @@ use tandem_environment::log::{LOG_FORMAT, LOG_LEVEL, LogFormat};
 use tandem_environment::variable::{self, number};
 use tandem_environment::{Described, Environment, Error, SHUTDOWN_TIMEOUT, Variable};
 
+use crate::cors::Origins;
 pub use traces::TraceConfig;
 
 const LISTEN: Variable<Listen> =
@@ -101,6 +102,12 @@ const SERVED_BY: Variable<String> = Variable::new(
     served_by,
     "the name in `X-Served-By` and in the footer; the host's name where it is not set",
 );
+const CORS_ORIGINS: Variable<Origins> = Variable::new(
+    "CORS_ORIGINS",
+    "`*`, or origins as https://example.org with commas between them",
+    Origins::parse,
+    "whose pages may read the API in a browser, beside our own; without it nobody's",
+);
 
 const ACCESS_LOG: Variable<bool> = Variable::switch(
     "ACCESS_LOG",
@@ -139,6 +146,7 @@ pub const VARIABLES: &[&dyn Described] = &[
     &traces::SAMPLER_ARG,
     &MIGRATE_ON_START,
     &SERVED_BY,
+    &CORS_ORIGINS,
     &SHUTDOWN_TIMEOUT,
 ];
 
@@ -190,6 +198,8 @@ pub struct Config {
     pub migrate_on_start: bool,
     /// This replica's name.
     pub served_by: String,
+    /// Whose pages may read the API in a browser, beside our own.
+    pub cors_origins: Option<Origins>,
     /// How long requests in flight may take to finish.
     pub shutdown_timeout: Duration,
 }
@@ -226,6 +236,7 @@ impl Config {
             traces: TraceConfig::read(environment)?,
             migrate_on_start: MIGRATE_ON_START.require(environment)?,
             served_by: SERVED_BY.read(environment)?.unwrap_or_else(host_name),
+            cors_origins: CORS_ORIGINS.read(environment)?,
             shutdown_timeout: Duration::from_secs(SHUTDOWN_TIMEOUT.require(environment)?.into()),
         })
     }
@@ -427,6 +438,11 @@ mod tests {
     #[case("LOG_LEVEL", "3", r#"LOG_LEVEL is "3": give error, warn, info, debug or trace"#)]
     #[case("LOG_FORMAT", "xml", r#"LOG_FORMAT is "xml": give json or text"#)]
     #[case("SERVED_BY", "a\nb", r#"SERVED_BY is "a\nb": give 1 to 255 printable ASCII characters"#)]
+    #[case(
+        "CORS_ORIGINS",
+        "example.org",
+        r#"CORS_ORIGINS is "example.org": give `*`, or origins as https://example.org with commas between them"#
+    )]
     #[case("METRICS_PUBLIC", "maybe", r#"METRICS_PUBLIC is "maybe": give true or false"#)]
     #[case("MIGRATE_ON_START", "", "MIGRATE_ON_START is set but empty: give it a value or leave it out")]
     fn a_bad_value_is_refused_in_one_line(#[case] name: &str, #[case] value: &str, #[case] message: &str) {

@@ -1,6 +1,7 @@
 //! What every request passes on its way in and every answer on its way out: the request's id, the log's span, the
 //! metrics, the errors' bodies and the headers that every answer has.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -8,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use opentelemetry::trace::FutureExt;
 use tracing::Instrument;
 
@@ -20,16 +22,37 @@ use crate::error::Error;
 use crate::traces::{self, RequestSpan, TRACERESPONSE};
 
 /// The request's id: taken from the request, made where there is none, and sent back.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Which replica answered.
-const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
-/// Nothing but our own style sheet and pictures: no script can run, whatever gets into a page.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-);
+pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+/// What a browser may do with any answer, whatever gets into it.
+const SECURITY: [(HeaderName, HeaderValue); 6] = [
+    // Nothing but our own files, and nothing that stands in the page itself. No other site may show it in a frame.
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    // The content is what its type says.
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    // What somebody looked for here is nobody else's business.
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    // No page of ours asks for any of it.
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static(
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=(), fullscreen=()",
+        ),
+    ),
+    // Windows of other sites get no hold of ours, and their pages cannot embed what we send.
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
 
 /// The middleware around the whole router.
-pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let in_flight = app.metrics.begin();
     let id = request.headers().get(REQUEST_ID).filter(|id| sane(id)).cloned().unwrap_or_else(new_id);
@@ -52,18 +75,23 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
         trace_id = trace_id.as_deref(),
         route = route.as_ref().map(MatchedPath::as_str)
     );
+    // HEAD is answered as GET, so that its header is the same, down to the tag and the length.
+    let head = method == Method::HEAD;
+    if head {
+        *request.method_mut() = Method::GET;
+    }
     let answer = next.run(request).instrument(span.clone());
     let mut response = match &traced {
         Some(traced) => answer.with_context(traced.context()).await,
         None => answer.await,
     };
 
-    if let Some(error) = response.extensions_mut().remove::<Error>() {
-        let written = if api {
-            error.problem(id.to_str().unwrap_or_default())
-        } else {
-            error.page(app.site(app.cache.last_known().as_deref()))
-        };
+    let error = response.extensions_mut().remove::<Error>();
+    // The compression says this in the status alone.
+    let unacceptable = (response.status() == StatusCode::NOT_ACCEPTABLE).then_some(Error::NotAcceptable);
+    if let Some(error) = error.or(unacceptable) {
+        let written =
+            if api { error.problem(request_id) } else { error.page(app.site(app.cache.last_known().as_deref())) };
         let (parts, body) = written.into_parts();
         *response.body_mut() = body;
         response.headers_mut().extend(parts.headers);
@@ -73,13 +101,16 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     let headers = response.headers_mut();
     // Pages may be kept, but are asked for again each time.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-    headers.insert(REQUEST_ID, id);
+    for (name, value) in SECURITY {
+        headers.insert(name, value);
+    }
+    headers.insert(REQUEST_ID, id.clone());
     // The configuration allows printable ASCII only, which a header can hold.
     if let Ok(name) = HeaderValue::from_str(&app.served_by) {
         headers.insert(SERVED_BY, name);
+    }
+    if head {
+        response = without_body(response);
     }
     if let Some(traced) = traced {
         traced.answered(response.status());
@@ -95,6 +126,23 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, request: Request, next
     }
     app.metrics.request(route, &method, status, took);
     response.map(|body| in_flight.until_sent(body))
+}
+
+/// What a panic in a handler becomes. The standard error has its place in the code, the log its request.
+pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response {
+    let said =
+        panic.downcast_ref::<&str>().map(ToString::to_string).or_else(|| panic.downcast_ref::<String>().cloned());
+    tracing::error!(panic = said.unwrap_or_default(), "a handler panicked");
+    Error::Internal.into_response()
+}
+
+/// The answer to HEAD, made of the one to GET.
+fn without_body(mut response: Response) -> Response {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
+    response
 }
 
 /// Whether an id from outside can stand in a log line and in a header: the same rule as nginx's in the web image, so that

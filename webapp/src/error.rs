@@ -26,6 +26,9 @@ pub enum Error {
     /// The page exists, but not for this method: 405.
     #[error("This address can only be read: use GET.")]
     MethodNotAllowed,
+    /// None of the encodings that the client takes, not even none: 406.
+    #[error("Accept-Encoding refuses every encoding that there is: allow identity, gzip, br or zstd.")]
+    NotAcceptable,
     /// Not now: 503.
     #[error("{0}")]
     Unavailable(&'static str),
@@ -58,6 +61,7 @@ impl Error {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -69,6 +73,7 @@ impl Error {
             Self::BadRequest(_) => "This request cannot be understood",
             Self::NotFound(_) => "There is nothing here",
             Self::MethodNotAllowed => "This method is not allowed",
+            Self::NotAcceptable => "This encoding is not there",
             Self::Unavailable(_) => "The data is not available at the moment",
             Self::Internal => "Something went wrong",
         }

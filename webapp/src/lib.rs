@@ -7,7 +7,9 @@
 
 pub mod app;
 pub mod catalog;
+mod conditional;
 pub mod config;
+pub mod cors;
 pub mod cursor;
 pub mod db;
 mod envelope;
@@ -23,3 +25,4 @@ pub mod search;
 pub mod server;
 pub mod traces;
 pub mod views;
+mod vital;

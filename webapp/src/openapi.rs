@@ -139,6 +139,11 @@ const RESPONSES: &[SharedResponse] = &[
     },
     SharedResponse { status: "404", name: "NotFound", description: "There is nothing of that number." },
     SharedResponse {
+        status: "406",
+        name: "NotAcceptable",
+        description: "`Accept-Encoding` refuses every encoding that there is, and the plain content as well.",
+    },
+    SharedResponse {
         status: "500",
         name: "InternalError",
         description: "A mistake of the server. It has been logged under the request's id.",
@@ -210,7 +215,7 @@ mod tests {
     /// axum does not list its routes, but prints them.
     #[test]
     fn every_route_below_api_v1_is_described() {
-        let printed = format!("{:?}", router::all());
+        let printed = format!("{:?}", router::all(None));
         let routed: BTreeSet<_> = printed.split('"').filter(|text| text.starts_with("/api/v1")).collect();
         let document = document();
         let described: BTreeSet<_> = document.paths.paths.keys().map(String::as_str).collect();

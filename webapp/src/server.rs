@@ -17,6 +17,7 @@ use crate::config::{Config, DatabaseConfig, Listen};
 use crate::db::Database;
 use crate::migrations::Recompute;
 use crate::traces::{self, Traces};
+use crate::vital::vital;
 use crate::{migrations, router};
 
 /// How long a replica waits for another one that migrates, before it looks again whether that is still necessary.
@@ -63,8 +64,9 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let db = Database::new(&config.database).traced(traces.as_ref().map(Traces::tracer));
     let mut app = App::new(db, config.served_by, config.migrate_on_start);
     app.access_log = config.access_log;
+    app.cors_origins = config.cors_origins;
     let app = Arc::new(app);
-    tokio::spawn(prepare(Arc::clone(&app), config.migrate_on_start.then_some(config.database)));
+    tokio::spawn(vital(prepare(Arc::clone(&app), config.migrate_on_start.then_some(config.database))));
 
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -75,10 +77,10 @@ pub async fn serve(config: Config) -> Result<(), Error> {
         "serving"
     );
     let mut servers = tokio::task::JoinSet::new();
-    servers.spawn(run(pages.listener, router::pages(Arc::clone(&app), config.metrics_public), stop.clone()));
+    servers.spawn(vital(run(pages.listener, router::pages(Arc::clone(&app), config.metrics_public), stop.clone())));
     let mut sockets = vec![pages.socket];
     if let Some(bound) = monitoring {
-        servers.spawn(run(bound.listener, router::monitoring(Arc::clone(&app)), stop.clone()));
+        servers.spawn(vital(run(bound.listener, router::monitoring(Arc::clone(&app)), stop.clone())));
         sockets.push(bound.socket);
     }
 
@@ -135,14 +137,14 @@ async fn prepare(app: Arc<App>, migrate: Option<DatabaseConfig>) {
 fn stop_signal() -> io::Result<watch::Receiver<bool>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
+    tokio::spawn(vital(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         // Nobody listens any more only where the process ends anyway.
         let _ = sender.send(true);
-    });
+    }));
     Ok(receiver)
 }
 

@@ -3,38 +3,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+mod common;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
+use common::closed_port;
 use http_body_util::BodyExt;
 use rstest::rstest;
-use sqlx::mysql::MySqlConnectOptions;
 use tandem_webapp::app::App;
-use tandem_webapp::config::DatabaseConfig;
-use tandem_webapp::db::Database;
 use tandem_webapp::router;
 use tower::ServiceExt;
 
 fn app(host: &str, port: u16) -> Arc<App> {
-    let options =
-        MySqlConnectOptions::new().host(host).port(port).username("app").password("secret").database("employees");
-    let config = DatabaseConfig {
-        primary: options.clone(),
-        reads: options,
-        pool_size: 2,
-        connect_timeout: Duration::from_secs(1),
-        query_timeout: Duration::from_secs(1),
-        max_lifetime: Duration::from_secs(60),
-    };
-    Arc::new(App::new(Database::new(&config), "replica-1".to_owned(), false))
-}
-
-/// A port on which nobody listens.
-fn closed_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    Arc::new(common::app(host, port))
 }
 
 fn pages() -> Router {

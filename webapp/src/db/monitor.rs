@@ -20,6 +20,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::vital::vital;
+
 /// Between two questions, while the database answers and nobody doubts it, and otherwise.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_WHILE_AWAY: Duration = Duration::from_millis(200);
@@ -62,7 +64,7 @@ impl Monitor {
             answers: Arc::clone(&answers),
             doubts: Arc::clone(&doubts),
         };
-        Self { state, answers, doubts, task: tokio::spawn(inquiry.run(sender, while_away)) }
+        Self { state, answers, doubts, task: tokio::spawn(vital(inquiry.run(sender, while_away))) }
     }
 
     /// Why the database is away, if it is.
