@@ -25,7 +25,7 @@ use crate::traces::{self, RequestSpan, TRACERESPONSE};
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Which replica answered.
 pub(crate) const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
-/// What a browser may do with any answer, whatever gets into it.
+/// What a browser may do with any answer, whatever gets into it, unless its handler says something else.
 const SECURITY: [(HeaderName, HeaderValue); 6] = [
     // Nothing but our own files, and nothing that stands in the page itself. No other site may show it in a frame.
     (
@@ -102,7 +102,7 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     // Pages may be kept, but are asked for again each time.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     for (name, value) in SECURITY {
-        headers.insert(name, value);
+        headers.entry(name).or_insert(value);
     }
     headers.insert(REQUEST_ID, id.clone());
     // The configuration allows printable ASCII only, which a header can hold.

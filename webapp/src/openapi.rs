@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required, Response,
 };
@@ -29,6 +30,14 @@ that names it. Errors are problem details (RFC 9457). Every answer has an `X-Req
 Answers have an `ETag`: send it back in `If-None-Match`, and an answer that is still the same comes without its body, with \
 304. They are compressed with zstd, brotli or gzip where `Accept-Encoding` allows it.";
 
+/// What operations are about, in the order in which a reader meets them.
+const TAGS: [(&str, &str); 4] = [
+    ("overview", "The data set as a whole"),
+    ("employees", "People, and what they have done"),
+    ("departments", "Where they work"),
+    ("statistics", "What becomes of them all, over the years and today"),
+];
+
 /// The document without any route.
 pub(crate) fn introduction() -> OpenApi {
     let info = InfoBuilder::new()
@@ -36,7 +45,8 @@ pub(crate) fn introduction() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(DESCRIPTION))
         .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()));
-    OpenApiBuilder::new().info(info.build()).build()
+    let tags = TAGS.map(|(name, description)| TagBuilder::new().name(name).description(Some(description)).build());
+    OpenApiBuilder::new().info(info.build()).tags(Some(tags)).build()
 }
 
 /// The whole document.
@@ -228,7 +238,9 @@ mod tests {
         let mut names = BTreeSet::new();
         for (path, operation) in operations(&document) {
             assert!(names.insert(operation.operation_id.clone().unwrap()), "{path}");
-            assert!(operation.summary.is_some() && operation.tags.is_some(), "{path}");
+            assert!(operation.summary.is_some(), "{path}");
+            let tags = operation.tags.as_deref().unwrap_or_default();
+            assert!(!tags.is_empty() && tags.iter().all(|tag| TAGS.iter().any(|(known, _)| known == tag)), "{path}");
         }
     }
 

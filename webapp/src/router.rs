@@ -57,6 +57,8 @@ pub(crate) fn all(origins: Option<&Origins>) -> Router<Arc<App>> {
         .route("/assets/{file}", get(assets::file))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
+        .route("/api/docs", get(docs::page))
+        .route("/api/docs/{file}", get(docs::file))
         .merge(api)
 }
 

@@ -422,6 +422,17 @@ struct Column {
     sorted: Option<&'static str>,
 }
 
+/// `/api/docs`: it needs no database, and has no footer that tells of one.
+#[derive(Template)]
+#[template(path = "docs.html")]
+pub struct ApiDocs;
+
+impl ApiDocs {
+    fn icon(&self) -> String {
+        ICON.name()
+    }
+}
+
 /// Any page's error.
 #[derive(Template)]
 #[template(path = "error.html")]

@@ -4,19 +4,16 @@
 //! everything depends on must not end like this, with nobody to notice. Its panic ends the process, and whoever watches
 //! over the process starts it again.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+
 /// Runs `task`; a panic in it ends the process.
 pub(crate) async fn vital<T>(task: impl Future<Output = T>) -> T {
-    let _guard = Guard;
-    task.await
-}
-
-struct Guard;
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            std::process::abort();
-        }
+    match AssertUnwindSafe(task).catch_unwind().await {
+        Ok(done) => done,
+        // What it said is on standard error already.
+        Err(_) => std::process::abort(),
     }
 }
 

@@ -156,6 +156,28 @@ async fn every_answer_has_the_security_headers(#[case] path: &str) {
 }
 
 #[tokio::test]
+async fn the_documentation_may_show_pictures_of_its_style_sheet_and_nothing_else() {
+    let (page, other) = (get("/api/docs", &[]).await, get("/healthz", &[]).await);
+    let policy = header(&page, "content-security-policy");
+    assert_eq!(policy.replace("img-src 'self' data:;", "img-src 'self';"), header(&other, "content-security-policy"));
+    assert_ne!(policy, header(&other, "content-security-policy"));
+    for markup in ["<style", " style=", "<script>", " onclick="] {
+        assert!(!String::from_utf8_lossy(page.body()).contains(markup), "{markup}");
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_needs_no_compression_of_its_own() {
+    let path = "/api/docs/swagger-ui-bundle.js";
+    let packed = get(path, &[("accept-encoding", "gzip, br, zstd")]).await;
+    assert_eq!((header(&packed, "content-encoding"), header(&packed, "vary")), ("gzip", "accept-encoding"));
+    let plain = get(path, &[]).await;
+    assert_eq!((header(&plain, "content-encoding"), header(&plain, "vary")), ("", "accept-encoding"));
+    assert!(packed.body().len() * 3 < plain.body().len() && plain.body().starts_with(b"/*!"));
+    assert_eq!(get("/api/docs/swagger-ui.js", &[]).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn other_origins_may_read_nothing_by_default() {
     let origin = [("origin", "https://example.org"), ("access-control-request-method", "GET")];
     let response = get(DOCUMENT, &origin).await;
