@@ -6,6 +6,7 @@ from datetime import date
 
 import asyncmy
 from asyncmy.cursors import DictCursor
+from asyncmy.errors import OperationalError
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
@@ -13,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 from pydantic import BaseModel
 
 import queries
+import search as lists
 
 POOL_SIZE = int(os.environ.get("DATABASE_POOL_SIZE", "10"))
 
@@ -70,7 +72,7 @@ class OneEmployee(BaseModel):
 
 @asynccontextmanager
 async def lifespan(application):
-    """One pool for the life of the process."""
+    """One pool for the life of the process, and what hardly ever changes."""
     async with asyncmy.create_pool(
         host=os.environ["DATABASE_HOST"],
         port=int(os.environ.get("DATABASE_PORT", "3306")),
@@ -83,6 +85,11 @@ async def lifespan(application):
         maxsize=POOL_SIZE,
     ) as pool:
         application.state.pool = pool
+        application.state.form = {
+            "departments": await query(queries.EVERY_DEPARTMENT),
+            "titles": [row["title"] for row in await query(queries.EVERY_TITLE)],
+        }
+        application.state.everybody = (await query(queries.EVERYBODY))[0]["counted"]
         yield
 
 
@@ -116,3 +123,44 @@ async def employee(number: int) -> OneEmployee:
 @app.get("/show", response_class=HTMLResponse)
 async def show(request: Request):
     return templates.TemplateResponse(request, "show.html", {"employees": await query(queries.SHOW)})
+
+
+async def rows_of(search):
+    """The page's rows, and one more where there is another page."""
+    if not search.is_joined:
+        statement, values = search.any_plan()
+        return await query(statement, *values)
+    statement, values = search.window()
+    rows = await query(statement, *values)
+    if len(rows) <= lists.LIMIT:
+        statement, values = search.collect()
+        rows = await query(statement, *values)
+    return rows
+
+
+async def total(search):
+    """How many the whole list has, and whether that is exact."""
+    statement, values = search.count()
+    try:
+        counted = (await query(statement, *values))[0]["counted"]
+    except OperationalError as error:
+        if error.args[0] != lists.TOO_SLOW:
+            raise
+        counted = None
+    if counted is not None and counted <= lists.MOST_COUNTED:
+        return counted, True
+    statement, values = search.sample()
+    sample = (await query(statement, *values))[0]
+    return lists.scale_up(sample["matching"], sample["seen"], app.state.everybody), False
+
+
+@app.get("/employees", response_class=HTMLResponse)
+async def employees(request: Request):
+    try:
+        search = lists.Search.parse(request.query_params)
+    except ValueError as why:
+        raise HTTPException(400) from why
+    rows = await rows_of(search)
+    found = lists.found(*await total(search))
+    shown = {"search": search, "found": found, "employees": rows[: lists.LIMIT], **app.state.form}
+    return templates.TemplateResponse(request, "employees.html", shown)

@@ -1,13 +1,15 @@
 """The peer in Flask: the same pages and answers as the web application, as its users write them."""
 
+import functools
 import os
 
 import pymysql
 from dbutils.pooled_db import PooledDB
-from flask import Flask, abort, jsonify, render_template
+from flask import Flask, abort, jsonify, render_template, request
 from flask.json.provider import DefaultJSONProvider
 
 import queries
+import search as lists
 
 
 class IsoDates(DefaultJSONProvider):
@@ -66,3 +68,53 @@ def employee(number):
 @app.get("/show")
 def show():
     return render_template("show.html", employees=query(queries.SHOW))
+
+
+@functools.cache
+def form():
+    """What the form offers, and how many employees there are."""
+    return {
+        "departments": query(queries.EVERY_DEPARTMENT),
+        "titles": [row["title"] for row in query(queries.EVERY_TITLE)],
+    }, query(queries.EVERYBODY)[0]["counted"]
+
+
+def rows_of(search):
+    """The page's rows, and one more where there is another page."""
+    if not search.is_joined:
+        statement, values = search.any_plan()
+        return query(statement, *values)
+    statement, values = search.window()
+    rows = query(statement, *values)
+    if len(rows) <= lists.LIMIT:
+        statement, values = search.collect()
+        rows = query(statement, *values)
+    return rows
+
+
+def total(search, everybody):
+    """How many the whole list has, and whether that is exact."""
+    statement, values = search.count()
+    try:
+        counted = query(statement, *values)[0]["counted"]
+    except pymysql.OperationalError as error:
+        if error.args[0] != lists.TOO_SLOW:
+            raise
+        counted = None
+    if counted is not None and counted <= lists.MOST_COUNTED:
+        return counted, True
+    statement, values = search.sample()
+    sample = query(statement, *values)[0]
+    return lists.scale_up(sample["matching"], sample["seen"], everybody), False
+
+
+@app.get("/employees")
+def employees():
+    try:
+        search = lists.Search.parse(request.args)
+    except ValueError:
+        abort(400)
+    offered, everybody = form()
+    rows = rows_of(search)
+    found = lists.found(*total(search, everybody))
+    return render_template("employees.html", search=search, found=found, employees=rows[: lists.LIMIT], **offered)

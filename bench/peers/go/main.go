@@ -94,6 +94,8 @@ type Career struct {
 
 // A server answers from its prepared statements; database/sql prepares them on each connection that uses them.
 type server struct {
+	db                                                       *sql.DB
+	form                                                     form
 	pages                                                    *template.Template
 	employee, departments, managers, titles, salaries, shows *sql.Stmt
 }
@@ -103,7 +105,10 @@ func prepare(db *sql.DB) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{pages: pages}
+	s := &server{db: db, pages: pages}
+	if s.form, err = readForm(context.Background(), db); err != nil {
+		return nil, err
+	}
 	for _, each := range []struct {
 		statement **sql.Stmt
 		text      string
@@ -139,9 +144,19 @@ func prepare(db *sql.DB) (*server, error) {
 	return s, nil
 }
 
-// all gives every row; fields names where a row's columns go.
+// all gives every row of a prepared statement; fields names where a row's columns go.
 func all[T any](ctx context.Context, statement *sql.Stmt, fields func(*T) []any, values ...any) ([]T, error) {
 	rows, err := statement.QueryContext(ctx, values...)
+	return scan(rows, err, fields)
+}
+
+// query gives every row of a statement that is put together.
+func query[T any](ctx context.Context, db *sql.DB, fields func(*T) []any, text string, values ...any) ([]T, error) {
+	rows, err := db.QueryContext(ctx, text, values...)
+	return scan(rows, err, fields)
+}
+
+func scan[T any](rows *sql.Rows, err error, fields func(*T) []any) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +267,8 @@ func run() error {
 	config.Passwd = os.Getenv("DATABASE_PASSWORD")
 	config.DBName = setting("DATABASE_NAME", "employees")
 	config.ParseTime = true
+	// One round trip for a statement that is not prepared, instead of three.
+	config.InterpolateParams = true
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return err
@@ -270,6 +287,7 @@ func run() error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/employees/{number}", s.oneEmployee)
+	mux.HandleFunc("GET /employees", s.list)
 	mux.HandleFunc("GET /show", s.show)
 	return http.ListenAndServe(":"+setting("PORT", "8080"), mux)
 }

@@ -39,3 +39,8 @@ SELECT emp_no, birth_date, first_name, last_name, gender, hire_date FROM employe
 WHERE gender = 'M' AND birth_date = DATE'1965-02-01' AND hire_date > DATE'1990-01-01'
 ORDER BY first_name, last_name, emp_no
 """
+
+# Read once, since they hardly ever change: what the form of the list offers.
+EVERY_DEPARTMENT = "SELECT dept_no, dept_name FROM departments ORDER BY dept_no"
+EVERY_TITLE = "SELECT DISTINCT title FROM titles ORDER BY title LIMIT 100"
+EVERYBODY = "SELECT COUNT(*) AS counted FROM employees"
