@@ -138,8 +138,8 @@ async def rows_of(search):
     return rows
 
 
-async def total(search):
-    """How many the whole list has, and whether that is exact."""
+async def total(search, shown):
+    """How many the whole list has, and whether that is exact: it is when everybody is on the page."""
     statement, values = search.count()
     try:
         counted = (await query(statement, *values))[0]["counted"]
@@ -149,6 +149,8 @@ async def total(search):
         counted = None
     if counted is not None and counted <= lists.MOST_COUNTED:
         return counted, True
+    if shown <= lists.LIMIT:
+        return shown, True
     statement, values = search.sample()
     sample = (await query(statement, *values))[0]
     return lists.scale_up(sample["matching"], sample["seen"], app.state.everybody), False
@@ -161,6 +163,6 @@ async def employees(request: Request):
     except ValueError as why:
         raise HTTPException(400) from why
     rows = await rows_of(search)
-    found = lists.found(*await total(search))
+    found = lists.found(*await total(search, len(rows)))
     shown = {"search": search, "found": found, "employees": rows[: lists.LIMIT], **app.state.form}
     return templates.TemplateResponse(request, "employees.html", shown)

@@ -92,8 +92,8 @@ def rows_of(search):
     return rows
 
 
-def total(search, everybody):
-    """How many the whole list has, and whether that is exact."""
+def total(search, shown, everybody):
+    """How many the whole list has, and whether that is exact: it is when everybody is on the page."""
     statement, values = search.count()
     try:
         counted = query(statement, *values)[0]["counted"]
@@ -103,6 +103,8 @@ def total(search, everybody):
         counted = None
     if counted is not None and counted <= lists.MOST_COUNTED:
         return counted, True
+    if shown <= lists.LIMIT:
+        return shown, True
     statement, values = search.sample()
     sample = query(statement, *values)[0]
     return lists.scale_up(sample["matching"], sample["seen"], everybody), False
@@ -116,5 +118,5 @@ def employees():
         abort(400)
     offered, everybody = form()
     rows = rows_of(search)
-    found = lists.found(*total(search, everybody))
+    found = lists.found(*total(search, len(rows), everybody))
     return render_template("employees.html", search=search, found=found, employees=rows[: lists.LIMIT], **offered)
