@@ -127,14 +127,10 @@ async def show(request: Request):
 
 async def rows_of(search):
     """The page's rows, and one more where there is another page."""
-    if not search.is_joined:
-        statement, values = search.any_plan()
-        return await query(statement, *values)
-    statement, values = search.window()
-    rows = await query(statement, *values)
-    if len(rows) <= lists.LIMIT:
-        statement, values = search.collect()
+    for statement, values in search.plans():
         rows = await query(statement, *values)
+        if len(rows) > search.limit:
+            break
     return rows
 
 
@@ -149,7 +145,7 @@ async def total(search, shown):
         counted = None
     if counted is not None and counted <= lists.MOST_COUNTED:
         return counted, True
-    if shown <= lists.LIMIT:
+    if shown <= search.limit:
         return shown, True
     statement, values = search.sample()
     sample = (await query(statement, *values))[0]
@@ -164,5 +160,5 @@ async def employees(request: Request):
         raise HTTPException(400) from why
     rows = await rows_of(search)
     found = lists.found(*await total(search, len(rows)))
-    shown = {"search": search, "found": found, "employees": rows[: lists.LIMIT], **app.state.form}
+    shown = {"search": search, "found": found, "employees": rows[: search.limit], **app.state.form}
     return templates.TemplateResponse(request, "employees.html", shown)

@@ -81,14 +81,10 @@ def form():
 
 def rows_of(search):
     """The page's rows, and one more where there is another page."""
-    if not search.is_joined:
-        statement, values = search.any_plan()
-        return query(statement, *values)
-    statement, values = search.window()
-    rows = query(statement, *values)
-    if len(rows) <= lists.LIMIT:
-        statement, values = search.collect()
+    for statement, values in search.plans():
         rows = query(statement, *values)
+        if len(rows) > search.limit:
+            break
     return rows
 
 
@@ -103,7 +99,7 @@ def total(search, shown, everybody):
         counted = None
     if counted is not None and counted <= lists.MOST_COUNTED:
         return counted, True
-    if shown <= lists.LIMIT:
+    if shown <= search.limit:
         return shown, True
     statement, values = search.sample()
     sample = query(statement, *values)[0]
@@ -119,4 +115,4 @@ def employees():
     offered, everybody = form()
     rows = rows_of(search)
     found = lists.found(*total(search, len(rows), everybody))
-    return render_template("employees.html", search=search, found=found, employees=rows[: lists.LIMIT], **offered)
+    return render_template("employees.html", search=search, found=found, employees=rows[: search.limit], **offered)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 LIMIT = 25
-# The rows of the order that are walked before matches are collected and sorted.
+# The rows of the order that are walked before matches are collected and sorted, at most and for each row of a page.
 WINDOW = 1000
+WINDOW_PER_ROW = 32
 MOST_COUNTED = 10_000
 # MySQL's error for a statement that took longer than its hint allows.
 TOO_SLOW = 3024
@@ -49,11 +50,12 @@ class Search:
     status: str = ""
     sort: str = "emp_no"
     order: str = "asc"
+    limit: int = LIMIT
 
     @classmethod
     def parse(cls, parameters):
         """From a query string's parameters; `ValueError` where one is not known or makes no sense."""
-        unknown = set(parameters) - set(cls.__dataclass_fields__)
+        unknown = set(parameters) - (set(cls.__dataclass_fields__) - {"limit"})
         if unknown:
             raise ValueError(f"there is no parameter {min(unknown)}")
         search = cls(**{name: value.strip() for name, value in parameters.items() if value.strip()})
@@ -63,10 +65,12 @@ class Search:
             raise ValueError("gender or status makes no sense")
         return search
 
-    @property
-    def is_joined(self):
-        """Whether a filter is on another table."""
-        return bool(self.department or self.title or self.status)
+    def plans(self):
+        """Statements with their values: the first one whose rows more than fill the page has them, else the last one."""
+        if not (self.department or self.title or self.status):
+            return [self.any_plan()]
+        # Two names are rare: no need to walk.
+        return [self.collect()] if len(self.q.split()) == 2 else [self.window(), self.collect()]
 
     def where(self):
         """The conditions, and the values for their place holders."""
@@ -111,23 +115,24 @@ class Search:
 
     def any_plan(self):
         where, values = self.where()
-        return f"SELECT {COLUMNS} FROM employees e WHERE TRUE{where}{self._order()} LIMIT %s", [*values, LIMIT + 1]
+        return f"SELECT {COLUMNS} FROM employees e WHERE TRUE{where}{self._order()} LIMIT %s", [*values, self.limit + 1]
 
     def window(self):
         """The first rows of the order, and which of them match."""
         where, values = self.where()
+        rows = min(WINDOW, WINDOW_PER_ROW * (self.limit + 1))
         walked = (
             f"SELECT /*+ ORDER_INDEX(e {SORTS[self.sort][0]}) */ {COLUMNS} FROM employees e WHERE TRUE"
-            f"{self._order()} LIMIT {WINDOW}"
+            f"{self._order()} LIMIT {rows}"
         )
-        return f"SELECT {COLUMNS} FROM ({walked}) e WHERE TRUE{where}{self._order()} LIMIT %s", [*values, LIMIT + 1]
+        return f"SELECT {COLUMNS} FROM ({walked}) e WHERE TRUE{where}{self._order()} LIMIT %s", [*values, self.limit + 1]
 
     def collect(self):
         """Those who match, sorted afterwards."""
         where, values = self.where()
         return (
             f"SELECT /*+ NO_ORDER_INDEX(e) */ {COLUMNS} FROM employees e WHERE TRUE{where}{self._order()} LIMIT %s",
-            [*values, LIMIT + 1],
+            [*values, self.limit + 1],
         )
 
     def count(self):

@@ -286,32 +286,37 @@ fn push_numbers(query: &mut QueryBuilder<MySql>, numbers: &[u32]) {
 ///
 /// Filters on other tables (department, title, status) are where MySQL's own choice of a plan goes wrong: it counts on
 /// reading all employees of a title and sorting them, where walking along the order and looking each one up finds a
-/// page after a few dozen. But walking takes a second where only few match. So the first thousand rows of the order
-/// are walked; where they do not fill the page, matches are rare, and are best collected and sorted.
+/// page after a few dozen. But walking takes a second where only few match. So the first rows of the order are walked;
+/// where they do not fill the page, matches are rare, and are best collected and sorted. So are those who have two names
+/// that are looked for: there are few of them, and an index knows where.
 ///
 /// # Errors
 /// See [`Error`].
 pub async fn list(db: &Database, search: &Search) -> Result<Page, Error> {
-    let Filter { department, title, status, .. } = &search.filter;
+    let Filter { name, department, title, status, .. } = &search.filter;
     if department.is_none() && title.is_none() && status.is_none() {
         return Ok(page(search, rows(db, search, Plan::Any).await?));
     }
-    let mut found = rows(db, search, Plan::Window).await?;
-    if found.len() <= search.limit.0 as usize {
-        found = rows(db, search, Plan::Collect).await?;
+    if !matches!(name, Some(Name::Both(..))) {
+        let found = rows(db, search, Plan::Window).await?;
+        if found.len() > search.limit.0 as usize {
+            return Ok(page(search, found));
+        }
     }
-    Ok(page(search, found))
+    Ok(page(search, rows(db, search, Plan::Collect).await?))
 }
 
-/// How many rows of the order are walked for a page: a few milliseconds.
+/// How many rows of the order are walked at most for a page, a few milliseconds; and for each row that it needs: enough
+/// where one in twenty matches, as for the smallest departments.
 const WINDOW: u32 = 1000;
+const WINDOW_PER_ROW: u32 = 32;
 
 /// How the rows of a page are found. All plans give the same rows, except that [`Plan::Window`] may stop early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
     /// As MySQL thinks best.
     Any,
-    /// Along the order, no further than [`WINDOW`] rows.
+    /// Along the order, no further than [`WINDOW`] rows, or [`WINDOW_PER_ROW`] for each row of the page.
     Window,
     /// Filter first, then sort.
     Collect,
@@ -385,7 +390,8 @@ fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
             Sort::HireDate => push_hires(&mut query, &search.filter),
         }
         push_position(&mut query, search.cursor.as_ref(), ascending);
-        query.push(order).push(" LIMIT ").push_bind(WINDOW).push(") e WHERE TRUE");
+        let window = WINDOW.min(WINDOW_PER_ROW * (search.limit.0 + 1));
+        query.push(order).push(" LIMIT ").push_bind(window).push(") e WHERE TRUE");
         push_filter(&mut query, &search.filter);
     } else {
         query.push("employees e WHERE TRUE");
