@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::catalog::{self, Cache, Catalog};
 use crate::cors::Origins;
 use crate::db::{self, Database};
+use crate::export::Exports;
 use crate::metrics::Metrics;
 use crate::traces::Tracer;
 use crate::views::{Knowledge, Site};
@@ -16,6 +17,8 @@ pub struct App {
     pub db: Arc<Database>,
     /// What is kept of it.
     pub cache: Arc<Cache>,
+    /// Files that are being written.
+    pub exports: Exports,
     /// Counters and times.
     pub metrics: Metrics,
     /// This replica's name.
@@ -36,7 +39,17 @@ impl App {
         let (db, cache) = (Arc::new(db), Arc::<Cache>::default());
         let metrics = Metrics::new(Arc::clone(&db), Arc::clone(&cache));
         let tracer = db.tracer().cloned();
-        Self { db, cache, metrics, served_by, tracer, access_log: false, migrates, cors_origins: None }
+        Self {
+            db,
+            cache,
+            exports: Exports::default(),
+            metrics,
+            served_by,
+            tracer,
+            access_log: false,
+            migrates,
+            cors_origins: None,
+        }
     }
 
     /// The kept facts about the data set, for a handler that asks the database for something else as well.

@@ -93,6 +93,20 @@ const DATABASE_MAX_LIFETIME: Variable<u64> = Variable::new(
     "the age at which a connection is replaced, so that the pool follows changes of address",
 )
 .default("300");
+const EXPORTS_AT_ONCE: Variable<u32> = Variable::new(
+    "EXPORTS_AT_ONCE",
+    "1 to 100",
+    number::<u32, 1, 100>,
+    "how many exports may run at once; whoever asks for one more is answered with 503",
+)
+.default("4");
+const EXPORT_TIMEOUT: Variable<u64> = Variable::new(
+    "EXPORT_TIMEOUT",
+    "seconds, 1 to 86400",
+    number::<u64, 1, 86_400>,
+    "how long one export may take, however slowly it is read; then it is broken off",
+)
+.default("600");
 const MIGRATE_ON_START: Variable<bool> =
     Variable::switch("MIGRATE_ON_START", "whether `serve` runs the migrations as soon as the database answers")
         .default("false");
@@ -133,6 +147,8 @@ pub const VARIABLES: &[&dyn Described] = &[
     &DATABASE_CONNECT_TIMEOUT,
     &DATABASE_QUERY_TIMEOUT,
     &DATABASE_MAX_LIFETIME,
+    &EXPORTS_AT_ONCE,
+    &EXPORT_TIMEOUT,
     &LOG_LEVEL,
     &LOG_FORMAT,
     &ACCESS_LOG,
@@ -186,6 +202,10 @@ pub struct Config {
     pub metrics_public: bool,
     /// How to reach the database.
     pub database: DatabaseConfig,
+    /// How many exports may run at once.
+    pub exports_at_once: u32,
+    /// How long one export may take.
+    pub export_timeout: Duration,
     /// The least severe messages that are logged.
     pub log_level: tracing::Level,
     /// What a log line looks like.
@@ -230,6 +250,8 @@ impl Config {
                     max_lifetime: seconds(DATABASE_MAX_LIFETIME)?,
                 }
             },
+            exports_at_once: EXPORTS_AT_ONCE.require(environment)?,
+            export_timeout: seconds(EXPORT_TIMEOUT)?,
             log_level: LOG_LEVEL.require(environment)?,
             log_format: LOG_FORMAT.require(environment)?,
             access_log: ACCESS_LOG.require(environment)?,
@@ -412,6 +434,8 @@ mod tests {
     #[case("DATABASE_HOST", "a b", r#"DATABASE_HOST is "a b": give a host name or an IP address"#)]
     #[case("DATABASE_PORT", "x", r#"DATABASE_PORT is "x": give a port from 1 to 65535"#)]
     #[case("DATABASE_POOL_SIZE", "0", r#"DATABASE_POOL_SIZE is "0": give 1 to 1000"#)]
+    #[case("EXPORTS_AT_ONCE", "0", r#"EXPORTS_AT_ONCE is "0": give 1 to 100"#)]
+    #[case("EXPORT_TIMEOUT", "1h", r#"EXPORT_TIMEOUT is "1h": give seconds, 1 to 86400"#)]
     #[case("DATABASE_QUERY_TIMEOUT", "-1", r#"DATABASE_QUERY_TIMEOUT is "-1": give seconds, 1 to 600"#)]
     #[case(
         "DATABASE_URL",

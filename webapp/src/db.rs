@@ -9,6 +9,7 @@ mod batch;
 pub mod dataset;
 pub mod departments;
 pub mod employees;
+pub mod exports;
 mod monitor;
 pub mod overview;
 pub mod schema;

@@ -14,6 +14,7 @@ pub mod cursor;
 pub mod db;
 mod envelope;
 pub mod error;
+pub mod export;
 pub mod group;
 pub mod hash;
 pub mod metrics;

@@ -27,7 +27,7 @@ written.
 A parameter that is not known, is given twice or has a value that cannot mean anything is refused with 400, in a sentence \
 that names it. Errors are problem details (RFC 9457). Every answer has an `X-Request-Id`, which is also in the logs.
 
-Answers have an `ETag`: send it back in `If-None-Match`, and an answer that is still the same comes without its body, with \
+Answers have an `ETag`, except for files: send it back in `If-None-Match`, and an answer that is still the same comes without its body, with \
 304. They are compressed with zstd, brotli or gzip where `Accept-Encoding` allows it.";
 
 /// What operations are about, in the order in which a reader meets them.
@@ -74,16 +74,25 @@ fn complete(mut api: OpenApi) -> OpenApi {
     components.parameters.insert("IfNoneMatch".to_owned(), if_none_match().into());
     for (path, item) in &mut api.paths.paths {
         let PathItem { get: Some(operation), .. } = item else { continue };
-        operation.parameters.get_or_insert_default().push(RefOr::Ref(reference("parameters", "IfNoneMatch")));
+        // A file is written while it is read: nobody knows its version beforehand.
+        let file = path.contains('.');
+        if !file {
+            operation.parameters.get_or_insert_default().push(RefOr::Ref(reference("parameters", "IfNoneMatch")));
+        }
         for response in operation.responses.responses.values_mut() {
             if let RefOr::T(response) = response {
                 if response.description.is_empty() {
                     response.description = "What was asked for.".to_owned();
                 }
-                add_headers(response, HEADERS.iter());
+                add_headers(response, HEADERS.iter().filter(|header| header.on_errors || !file));
             }
         }
-        for shared in RESPONSES.iter().filter(|shared| shared.status != "404" || path.contains('{')) {
+        let fits = |shared: &&SharedResponse| match shared.status {
+            "304" => !file,
+            "404" => path.contains('{'),
+            _ => true,
+        };
+        for shared in RESPONSES.iter().filter(fits) {
             let response = reference("responses", shared.name).into();
             operation.responses.responses.insert(shared.status.to_owned(), response);
         }
@@ -161,7 +170,8 @@ const RESPONSES: &[SharedResponse] = &[
     SharedResponse {
         status: "503",
         name: "Unavailable",
-        description: "The database does not answer, or not in time. `Retry-After` says when to try again.",
+        description: "The database does not answer, or not in time, or as many exports as may be are under way. \
+                      `Retry-After` says when to try again.",
     },
 ];
 

@@ -19,7 +19,7 @@ use crate::cors::Origins;
 use crate::envelope::{caught, envelope};
 use crate::openapi;
 use crate::routes::{
-    assets, departments, docs, employees, history, not_found, overview, probes, salaries, show, wrong_method,
+    assets, departments, docs, employees, exports, history, not_found, overview, probes, salaries, show, wrong_method,
 };
 
 /// What is smaller, in bytes, fits into one packet anyway.
@@ -69,6 +69,9 @@ pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(overview::api))
         .routes(routes!(show::api))
         .routes(routes!(employees::list_api))
+        .routes(routes!(exports::csv))
+        .routes(routes!(exports::json))
+        .routes(routes!(exports::ndjson))
         .routes(routes!(employees::one_api))
         .routes(routes!(departments::list_api))
         .routes(routes!(departments::one_api))

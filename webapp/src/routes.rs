@@ -4,6 +4,7 @@ pub(crate) mod assets;
 pub(crate) mod departments;
 pub(crate) mod docs;
 pub(crate) mod employees;
+pub(crate) mod exports;
 pub(crate) mod history;
 pub(crate) mod overview;
 pub(crate) mod probes;

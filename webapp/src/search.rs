@@ -20,6 +20,9 @@ const DEFAULT_LIMIT: u32 = 25;
 /// The most rows on a page.
 pub const MAX_LIMIT: u32 = 100;
 
+/// The parameters that choose a page of a list, and not the list.
+pub(crate) const PAGE_PARAMETERS: &[&str] = &["limit", "cursor"];
+
 /// Why a query string is refused: one sentence, for the reader.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -269,6 +272,24 @@ impl Search {
     }
 }
 
+/// A list that is asked for as a whole: a search without `limit` and `cursor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole(pub Search);
+
+impl Whole {
+    /// Reads a query string.
+    ///
+    /// # Errors
+    /// One sentence that names the parameter and says what is allowed.
+    pub fn parse(query: &str) -> Result<Self, Invalid> {
+        let search = Search::parse(query)?;
+        match form_urlencoded::parse(query.as_bytes()).find(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
+            Some((name, _)) => Err(unknown(&name)),
+            None => Ok(Self(search)),
+        }
+    }
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -424,6 +445,14 @@ mod tests {
     #[case("cursor=abc", "cursor does not belong to this list: start again from its first page")]
     fn bad_input_is_refused_by_name(#[case] query: &str, #[case] expected: &str) {
         assert_eq!(message(query), expected);
+    }
+
+    #[rstest]
+    #[case("gender=F&limit=5", r#"there is no parameter "limit""#)]
+    #[case("cursor=", r#"there is no parameter "cursor""#)]
+    #[case("gender=X", r#"gender is "X": give one of M, F"#)]
+    fn a_whole_list_has_no_pages(#[case] query: &str, #[case] expected: &str) {
+        assert_eq!(Whole::parse(query).unwrap_err().to_string(), expected);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::app::App;
 use crate::config::{Config, DatabaseConfig, Listen};
 use crate::db::Database;
+use crate::export::Exports;
 use crate::migrations::Recompute;
 use crate::traces::{self, Traces};
 use crate::vital::vital;
@@ -63,6 +64,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.served_by)).transpose()?;
     let db = Database::new(&config.database).traced(traces.as_ref().map(Traces::tracer));
     let mut app = App::new(db, config.served_by, config.migrate_on_start);
+    app.exports = Exports::new(config.exports_at_once, config.export_timeout);
     app.access_log = config.access_log;
     app.cors_origins = config.cors_origins;
     let app = Arc::new(app);

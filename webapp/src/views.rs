@@ -12,9 +12,10 @@ use crate::db::employees::{Career, Employee, Page};
 use crate::db::overview::Headcount;
 use crate::db::statistics::{History, Salaries};
 use crate::db::totals::Total;
+use crate::export::Format;
 use crate::group::Group;
 use crate::hash::fnv1a;
-use crate::search::{Filter, Gender, Order, Search, Sort, Status};
+use crate::search::{Filter, Gender, Limit, Order, Search, Sort, Status};
 use chart::Chart;
 use chart::lines::Series;
 use chart::ranges::Range;
@@ -342,6 +343,7 @@ pub struct Employees<'a> {
     employees: &'a [Employee],
     name: String,
     found: String,
+    files: [(&'static str, String); 3],
     first: Option<String>,
     previous: Option<String>,
     next: Option<String>,
@@ -360,6 +362,7 @@ impl<'a> Employees<'a> {
             employees: &page.employees,
             name: search.filter.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             found: found(total),
+            files: [Format::Csv, Format::Json, Format::NdJson].map(|format| (format.name(), file_link(search, format))),
             first: search.cursor.is_some().then(|| link(search.list_query())),
             previous: page.previous.as_ref().map(|cursor| link(search.page_query(cursor))),
             next: page.next.as_ref().map(|cursor| link(search.page_query(cursor))),
@@ -390,6 +393,12 @@ impl<'a> Employees<'a> {
             },
         }
     }
+}
+
+/// The whole list as a file.
+fn file_link(search: &Search, format: Format) -> String {
+    let list = Search { limit: Limit::default(), cursor: None, ..search.clone() };
+    format!("/api/v1/employees.{}?{}", format.extension(), list.list_query())
 }
 
 /// How many were found, in words.

@@ -117,6 +117,8 @@ macro_rules! fixture {
     };
 }
 
+#[path = "db/exports.rs"]
+mod exports;
 #[path = "db/lists.rs"]
 mod lists;
 #[path = "db/statistics.rs"]

@@ -12,6 +12,7 @@ use crate::cursor::{Cursor, Direction, Key};
 use crate::search::{Filter, Gender, Name, Order, Search, Sort, Status};
 
 /// One employee.
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
 pub struct Employee {
     /// The employee's number.
@@ -313,7 +314,7 @@ const WINDOW_PER_ROW: u32 = 32;
 
 /// How the rows of a page are found. All plans give the same rows, except that [`Plan::Window`] may stop early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
+pub(super) enum Plan {
     /// As MySQL thinks best.
     Any,
     /// Along the order, no further than [`WINDOW`] rows, or [`WINDOW_PER_ROW`] for each row of the page.
@@ -322,7 +323,7 @@ enum Plan {
     Collect,
 }
 
-async fn rows(db: &Database, search: &Search, plan: Plan) -> Result<Vec<Employee>, Error> {
+pub(super) async fn rows(db: &Database, search: &Search, plan: Plan) -> Result<Vec<Employee>, Error> {
     db.read(|pool| async move { page_query(search, plan).build_query_as::<Employee>().fetch_all(pool).await }).await
 }
 
@@ -349,7 +350,7 @@ fn page(search: &Search, mut employees: Vec<Employee>) -> Page {
     }
 }
 
-fn key(row: &Employee, sort: Sort) -> Key {
+pub(super) fn key(row: &Employee, sort: Sort) -> Key {
     match sort {
         Sort::EmpNo => Key::EmpNo(row.emp_no),
         Sort::Name => Key::Name(row.first_name.clone(), row.last_name.clone(), row.emp_no),
@@ -361,34 +362,18 @@ fn key(row: &Employee, sort: Sort) -> Key {
 }
 
 /// The statement for one page and one row more. Values are bound; what is put together are constants of this file.
-fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
+pub(super) fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
     let backwards = search.cursor.as_ref().is_some_and(|cursor| cursor.direction == Direction::Previous);
     let ascending = (search.order == Order::Ascending) != backwards;
     let order = order_by(search.sort, ascending);
-    // Hints name indexes that the migrations make; MySQL ignores them where there is no such index.
     let mut query = QueryBuilder::new(match plan {
         Plan::Any | Plan::Window => "SELECT ",
         Plan::Collect => "SELECT /*+ NO_ORDER_INDEX(e) */ ",
     });
-    query.push("e.emp_no, e.birth_date, e.first_name, e.last_name, e.gender, e.hire_date FROM ");
+    query.push(COLUMNS).push(" FROM ");
     if plan == Plan::Window {
-        query.push(match search.sort {
-            Sort::EmpNo => "(SELECT /*+ ORDER_INDEX(e PRIMARY) */",
-            Sort::Name => "(SELECT /*+ ORDER_INDEX(e tandem_name) */",
-            Sort::LastName => "(SELECT /*+ ORDER_INDEX(e tandem_last_name) */",
-            Sort::Gender => "(SELECT /*+ ORDER_INDEX(e tandem_gender) */",
-            Sort::BirthDate => "(SELECT /*+ ORDER_INDEX(e tandem_birth_date) */",
-            Sort::HireDate => "(SELECT /*+ ORDER_INDEX(e tandem_hire_date) */",
-        });
-        query.push(
-            " e.emp_no, e.birth_date, e.first_name, e.last_name, e.gender, e.hire_date FROM employees e WHERE TRUE",
-        );
-        match search.sort {
-            Sort::EmpNo | Sort::Name | Sort::LastName => {}
-            Sort::Gender => push_gender(&mut query, &search.filter),
-            Sort::BirthDate => push_births(&mut query, &search.filter),
-            Sort::HireDate => push_hires(&mut query, &search.filter),
-        }
+        query.push("(").push(select_along(search.sort)).push(COLUMNS).push(" FROM employees e WHERE TRUE");
+        push_range(&mut query, search);
         push_position(&mut query, search.cursor.as_ref(), ascending);
         let window = WINDOW.min(WINDOW_PER_ROW * (search.limit.0 + 1));
         query.push(order).push(" LIMIT ").push_bind(window).push(") e WHERE TRUE");
@@ -402,7 +387,23 @@ fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
     query
 }
 
-fn order_by(sort: Sort, ascending: bool) -> &'static str {
+/// What an [`Employee`] is made of.
+pub(super) const COLUMNS: &str = "e.emp_no, e.birth_date, e.first_name, e.last_name, e.gender, e.hire_date";
+
+/// The beginning of a statement that walks along the order. The index is named by a hint, which MySQL ignores where the
+/// migrations have not made it.
+pub(super) fn select_along(sort: Sort) -> &'static str {
+    match sort {
+        Sort::EmpNo => "SELECT /*+ ORDER_INDEX(e PRIMARY) */ ",
+        Sort::Name => "SELECT /*+ ORDER_INDEX(e tandem_name) */ ",
+        Sort::LastName => "SELECT /*+ ORDER_INDEX(e tandem_last_name) */ ",
+        Sort::Gender => "SELECT /*+ ORDER_INDEX(e tandem_gender) */ ",
+        Sort::BirthDate => "SELECT /*+ ORDER_INDEX(e tandem_birth_date) */ ",
+        Sort::HireDate => "SELECT /*+ ORDER_INDEX(e tandem_hire_date) */ ",
+    }
+}
+
+pub(super) fn order_by(sort: Sort, ascending: bool) -> &'static str {
     match (sort, ascending) {
         (Sort::EmpNo, true) => " ORDER BY e.emp_no",
         (Sort::EmpNo, false) => " ORDER BY e.emp_no DESC",
@@ -420,8 +421,18 @@ fn order_by(sort: Sort, ascending: bool) -> &'static str {
     }
 }
 
+/// The filters on the column that the list is ordered by: they bound a walk along the order.
+pub(super) fn push_range(query: &mut QueryBuilder<MySql>, search: &Search) {
+    match search.sort {
+        Sort::EmpNo | Sort::Name | Sort::LastName => {}
+        Sort::Gender => push_gender(query, &search.filter),
+        Sort::BirthDate => push_births(query, &search.filter),
+        Sort::HireDate => push_hires(query, &search.filter),
+    }
+}
+
 /// Rows behind the cursor's key. Written out, since MySQL finds no index range in `(a, b) > (?, ?)`.
-fn push_position(query: &mut QueryBuilder<MySql>, cursor: Option<&Cursor>, ascending: bool) {
+pub(super) fn push_position(query: &mut QueryBuilder<MySql>, cursor: Option<&Cursor>, ascending: bool) {
     let Some(Cursor { key, .. }) = cursor else { return };
     let than = if ascending { " > " } else { " < " };
     match key {

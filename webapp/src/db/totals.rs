@@ -3,7 +3,7 @@
 use sqlx::{MySql, QueryBuilder};
 
 use super::employees::{Page, push_filter};
-use super::{Database, Error};
+use super::{Database, Error, server_code};
 use crate::search::{Filter, Search};
 
 /// How many are counted one by one. Where more match, the sample below knows their number well enough.
@@ -11,6 +11,9 @@ const MOST_COUNTED: u64 = 10_000;
 
 /// How long counting may take, in milliseconds: a page should take no more than 30.
 const PATIENCE: u32 = 10;
+
+/// MySQL's error for a statement that took longer than it may.
+const QUERY_TIMEOUT: u16 = 3024;
 
 /// How many employees a list has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +45,23 @@ pub async fn total(db: &Database, filter: &Filter, everybody: u64) -> Result<Tot
     if *filter == Filter::default() {
         return Ok(Total { count: everybody, exact: true });
     }
-    match count(db, filter).await {
-        Ok(count) if count <= MOST_COUNTED => Ok(Total { count, exact: true }),
-        Ok(_) => Ok(Total { count: estimate(db, filter, everybody).await?.max(MOST_COUNTED), exact: false }),
-        Err(Error::TooSlow(_)) => Ok(Total { count: estimate(db, filter, everybody).await?, exact: false }),
-        Err(error) => Err(error),
+    match count(db, filter).await? {
+        Some(count) if count <= MOST_COUNTED => Ok(Total { count, exact: true }),
+        Some(_) => Ok(Total { count: estimate(db, filter, everybody).await?.max(MOST_COUNTED), exact: false }),
+        None => Ok(Total { count: estimate(db, filter, everybody).await?, exact: false }),
     }
 }
 
-/// Counts them, up to [`MOST_COUNTED`] and one more.
-async fn count(db: &Database, filter: &Filter) -> Result<u64, Error> {
-    let counted: i64 =
-        db.read(|pool| async move { count_query(filter).build_query_scalar().fetch_one(pool).await }).await?;
-    Ok(counted.unsigned_abs())
+/// Counts them, up to [`MOST_COUNTED`] and one more; `None` where that takes too long.
+pub(super) async fn count(db: &Database, filter: &Filter) -> Result<Option<u64>, Error> {
+    db.read(|pool| async move {
+        match count_query(filter).build_query_scalar::<i64>().fetch_one(pool).await {
+            Ok(count) => Ok(Some(count.unsigned_abs())),
+            Err(error) if server_code(&error) == QUERY_TIMEOUT => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+    .await
 }
 
 fn count_query(filter: &Filter) -> QueryBuilder<MySql> {

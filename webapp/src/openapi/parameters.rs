@@ -10,7 +10,7 @@ use crate::cursor;
 use crate::group::Group;
 use crate::routes::history::Of;
 use crate::routes::{DeptNo, EmpNo};
-use crate::search::{Gender, Limit, MAX_LIMIT, MAX_TEXT, Order, Search, Sort, Status};
+use crate::search::{Gender, Limit, MAX_LIMIT, MAX_TEXT, Order, PAGE_PARAMETERS, Search, Sort, Status, Whole};
 
 impl IntoParams for EmpNo {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
@@ -72,6 +72,13 @@ impl IntoParams for Group {
 impl IntoParams for Of {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![parameter(ParameterIn::Query, "department", "Of the departments, that one alone.", department())]
+    }
+}
+
+impl IntoParams for Whole {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let all = Search::into_params(place).into_iter();
+        all.filter(|parameter| !PAGE_PARAMETERS.contains(&parameter.name.as_str())).collect()
     }
 }
 

@@ -18,18 +18,18 @@ use super::{Fixture, PATIENCE, SCHEMA, get, json};
 const SEARCHES: usize = 150;
 
 /// Few values each, so that there are many ties.
-const FIRST_NAMES: &[&str] = &["Ada", "Alma", "Bo", "Bob", "Mo"];
-const LAST_NAMES: &[&str] = &["Ant", "Antler", "Bobson", "Moor"];
-const DAYS: &[&str] = &["1952-02-29", "1965-02-01", "1965-02-02", "1999-12-31"];
+pub(super) const FIRST_NAMES: &[&str] = &["Ada", "Alma", "Bo", "Bob", "Mo"];
+pub(super) const LAST_NAMES: &[&str] = &["Ant", "Antler", "Bobson", "Moor"];
+pub(super) const DAYS: &[&str] = &["1952-02-29", "1965-02-01", "1965-02-02", "1999-12-31"];
 const DEPARTMENTS: &[&str] = &["d001", "d002"];
 const TITLES: &[&str] = &["Engineer", "Staff"];
 
 /// An employee of the model: departments and titles, and whether each is held today.
 #[derive(Clone, Debug)]
-struct Person {
-    row: Employee,
-    departments: Vec<(&'static str, bool)>,
-    titles: Vec<(&'static str, bool)>,
+pub(super) struct Person {
+    pub(super) row: Employee,
+    pub(super) departments: Vec<(&'static str, bool)>,
+    pub(super) titles: Vec<(&'static str, bool)>,
 }
 
 impl Person {
@@ -63,7 +63,7 @@ impl Person {
 }
 
 /// The numbers that `search` finds, all of them, in its order.
-fn expected(people: &[Person], search: &Search) -> Vec<i32> {
+pub(super) fn expected(people: &[Person], search: &Search) -> Vec<i32> {
     let mut rows: Vec<_> =
         people.iter().filter(|person| person.passes(&search.filter)).map(|person| &person.row).collect();
     rows.sort_by_key(|row| {
@@ -85,7 +85,7 @@ fn expected(people: &[Person], search: &Search) -> Vec<i32> {
     rows.into_iter().map(|row| row.emp_no).collect()
 }
 
-fn day(text: &str) -> NaiveDate {
+pub(super) fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
@@ -124,7 +124,7 @@ fn people() -> impl Strategy<Value = Vec<Person>> {
     })
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub(super) fn filter() -> impl Strategy<Value = Filter> {
     // Beginnings of names, in any case.
     let word = "(a|A|AL|bo|BOB|mo|antl|x|%)";
     let name = prop_oneof![word.prop_map(Name::Either), (word, word).prop_map(|(one, other)| Name::Both(one, other))];
@@ -140,44 +140,44 @@ fn filter() -> impl Strategy<Value = Filter> {
         (some_day(), some_day(), some_day(), some_day()),
         proptest::option::weighted(0.4, proptest::sample::select(Status::ALL)),
     )
-        .prop_map(|(name, department, title, gender, (born_from, born_to, hired_from, hired_to), status)| Filter {
-            name,
-            department,
-            title,
-            gender,
-            born_from,
-            born_to,
-            hired_from,
-            hired_to,
-            status,
+        .prop_map(|(name, department, title, gender, (born_from, born_to, hired_from, hired_to), status)| {
+            let (born_from, born_to) = in_order(born_from, born_to);
+            let (hired_from, hired_to) = in_order(hired_from, hired_to);
+            Filter { name, department, title, gender, born_from, born_to, hired_from, hired_to, status }
         })
 }
 
+/// A span of time that is not refused.
+fn in_order(from: Option<NaiveDate>, to: Option<NaiveDate>) -> (Option<NaiveDate>, Option<NaiveDate>) {
+    if to.is_some() && from > to { (to, from) } else { (from, to) }
+}
+
 /// A database with the people of the model and our indexes.
-async fn filled(people: &[Person]) -> Option<Fixture> {
+pub(super) async fn filled(people: &[Person]) -> Option<Fixture> {
     let fixture = Fixture::empty().await?;
     fixture.run(SCHEMA).await;
-    let mut statements = vec!["INSERT INTO departments VALUES ('d001', 'One'), ('d002', 'Two')".to_owned()];
+    let (mut employees, mut members, mut titled) = (Vec::new(), Vec::new(), Vec::new());
     for Person { row, departments, titles } in people {
         let Employee { emp_no, birth_date, first_name, last_name, gender, hire_date } = row;
-        statements.push(format!(
-            "INSERT INTO employees VALUES ({emp_no}, '{birth_date}', '{first_name}', '{last_name}', '{gender}', '{hire_date}')"
-        ));
+        employees.push(format!("({emp_no},'{birth_date}','{first_name}','{last_name}','{gender}','{hire_date}')"));
         let until = |current: &bool| if *current { "9999-01-01" } else { "2000-01-01" };
-        statements.extend(departments.iter().map(|(number, current)| {
-            format!("INSERT INTO dept_emp VALUES ({emp_no}, '{number}', '1999-01-01', '{}')", until(current))
-        }));
-        statements.extend(titles.iter().map(|(title, current)| {
-            format!("INSERT INTO titles VALUES ({emp_no}, '{title}', '1999-01-01', '{}')", until(current))
-        }));
+        let held = |name: &str, current| format!("({emp_no},'{name}','1999-01-01','{}')", until(current));
+        members.extend(departments.iter().map(|(number, current)| held(number, current)));
+        titled.extend(titles.iter().map(|(title, current)| held(title, current)));
     }
-    let mut connection = fixture.connection().await;
-    connection.execute(AssertSqlSafe(format!("BEGIN; {}; COMMIT", statements.join("; ")))).await.unwrap();
+    let sql = format!(
+        "INSERT INTO departments VALUES ('d001', 'One'), ('d002', 'Two'); INSERT INTO employees VALUES {}; \
+         INSERT INTO dept_emp VALUES {}; INSERT INTO titles VALUES {}",
+        employees.join(","),
+        members.join(","),
+        titled.join(",")
+    );
+    fixture.connection().await.execute(AssertSqlSafe(sql)).await.unwrap();
     migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
     Some(fixture)
 }
 
-fn generate<T>(runner: &mut TestRunner, strategy: &impl Strategy<Value = T>) -> T {
+pub(super) fn generate<T>(runner: &mut TestRunner, strategy: &impl Strategy<Value = T>) -> T {
     strategy.new_tree(runner).unwrap().current()
 }
 
@@ -241,7 +241,7 @@ async fn pages_of_random_searches_give_each_row_once_in_order_forwards_and_backw
 }
 
 /// Inserts 40,000 employees: every second a woman, every hundredth a "Rare", numbers with a gap in the middle.
-const MANY: &str = "SET SESSION cte_max_recursion_depth = 40000; \
+pub(super) const MANY: &str = "SET SESSION cte_max_recursion_depth = 40000; \
     INSERT INTO employees \
     WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 39999) \
     SELECT IF(i < 20000, i, i + 100000), '1960-01-01', IF(i % 100 = 0, 'Rare', 'Common'), 'Name', IF(i % 2, 'F', 'M'), '1990-01-01' \
