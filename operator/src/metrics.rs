@@ -20,7 +20,7 @@ const BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ConditionLabels {
-    type_: String,
+    r#type: String,
     status: String,
     reason: String,
 }
@@ -89,7 +89,7 @@ impl Metrics {
         self.conditions.clear();
         for condition in stacks.iter().filter_map(|stack| stack.status.as_ref()).flat_map(|status| &status.conditions) {
             let labels = ConditionLabels {
-                type_: condition.type_.clone(),
+                r#type: condition.type_.clone(),
                 status: condition.status.clone(),
                 reason: condition.reason.clone(),
             };

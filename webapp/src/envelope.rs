@@ -62,7 +62,7 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     let api = path == "/api" || path.starts_with("/api/");
 
     let request_id = id.to_str().unwrap_or_default();
-    let logged = app.access_log.then(|| request.uri().clone());
+    let uri = app.access_log.then(|| request.uri().clone());
     let traced =
         app.tracer.as_ref().and_then(|tracer| RequestSpan::begin(tracer, &request, route.as_ref(), request_id));
     let trace_id = match &traced {
@@ -80,7 +80,8 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     if head {
         *request.method_mut() = Method::GET;
     }
-    let answer = next.run(request).instrument(span.clone());
+    let line = uri.map(|uri| (uri, span.clone()));
+    let answer = next.run(request).instrument(span);
     let mut response = match &traced {
         Some(traced) => answer.with_context(traced.context()).await,
         None => answer.await,
@@ -119,7 +120,7 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
         }
     }
     let (status, took) = (response.status().as_u16(), started.elapsed());
-    if let Some(uri) = logged {
+    if let Some((uri, span)) = line {
         span.in_scope(
             || tracing::info!(target: "access", %method, %uri, status, seconds = took.as_secs_f64(), "request"),
         );

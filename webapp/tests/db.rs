@@ -152,12 +152,21 @@ async fn queries_are_timed_under_the_name_of_their_function() {
     let app = Arc::new(App::new(fixture.database(), "replica-1".to_owned(), false));
     let pages = router::pages(Arc::clone(&app), true);
     json(&pages, "/api/v1/employees/223595").await;
-    let (_, text) = get(&pages, "/metrics").await;
+    let began = Instant::now();
+    let text = loop {
+        let (_, text) = get(&pages, "/metrics").await;
+        // The one that asks all the time may be later than the first request.
+        if text.contains("\ndatabase_up 1.0\n") {
+            break text;
+        }
+        assert!(began.elapsed() < PATIENCE, "{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     for (query, times) in [("employees.basics", 1), ("employees.salaries", 1)] {
         let line = format!("database_query_duration_seconds_count{{query=\"{query}\"}} {times}");
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    assert!(text.contains("\ndatabase_up 1.0\n") && !text.contains("database_query_errors_total{"), "{text}");
+    assert!(!text.contains("database_query_errors_total{"), "{text}");
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! What `/metrics` gives, against what the documents say of it.
+//! What `/metrics` gives, against what the documents, the dashboard and the alert rules say of it.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt;
+use serde_json::Value;
 use sqlx::mysql::MySqlConnectOptions;
 use tandem_webapp::app::App;
 use tandem_webapp::config::DatabaseConfig;
@@ -75,6 +76,55 @@ async fn the_documentation_has_every_metric() {
         table += &format!("| `{name}` | {kind} | {help} |\n");
     }
     tandem_environment::docs::check(&docs().join("observability.md"), "metrics", &table).unwrap();
+}
+
+/// What the dashboard and the alert rules ask for, each with where it stands.
+fn asked_for() -> Vec<(String, String)> {
+    let read = |name: &str| std::fs::read_to_string(docs().join("observability").join(name)).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&read("alerts.yaml")).unwrap();
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let panels = list(&dashboard["panels"]).into_iter().filter(|panel| panel["type"] != "row");
+    let panels = panels.flat_map(|panel| {
+        let title = text(&panel["title"]);
+        list(&panel["targets"]).into_iter().map(move |target| (title.clone(), text(&target["expr"])))
+    });
+    let rules = list(&rules["groups"]).into_iter().flat_map(|group| list(&group["rules"]));
+    let rules = rules.map(|rule| (text(&rule["alert"]), text(&rule["expr"])));
+    panels.chain(rules).collect()
+}
+
+#[tokio::test]
+async fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let app = app();
+    get(router::pages(Arc::clone(&app), false), "/show").await;
+    let text = get(router::monitoring(app), "/metrics").await;
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let there: HashSet<&str> = samples.filter_map(|line| line.split([' ', '{']).next()).collect();
+    let mut used = HashSet::new();
+    for (place, expression) in asked_for() {
+        let names = tandem_environment::docs::metrics_in(&expression);
+        assert!(!names.is_empty(), "{place}: {expression}");
+        // The operator's are compared by its own test.
+        for name in names.into_iter().filter(|name| !name.starts_with("tandem_operator_")) {
+            assert!(there.contains(name.as_str()), "{place} asks for {name}, which there is not: {expression}");
+            used.insert(name);
+        }
+    }
+    assert!(used.len() > 10, "{used:?}");
+}
+
+#[test]
+fn every_alert_says_what_to_do() {
+    let rules = std::fs::read_to_string(docs().join("observability/alerts.yaml")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&rules).unwrap();
+    for rule in rules["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
+        let annotations = &rule["annotations"];
+        for said in [&annotations["summary"], &annotations["runbook"], &rule["labels"]["severity"]] {
+            assert!(said.as_str().is_some_and(|text| !text.is_empty()), "{rule}");
+        }
+    }
 }
 
 #[tokio::test]

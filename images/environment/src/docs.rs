@@ -22,9 +22,51 @@ pub fn check(path: &Path, name: &str, generated: &str) -> Result<(), String> {
     std::fs::write(path, format!("{head}{begin}{generated}{end}{tail}")).map_err(|e| format!("{file}: {e}"))
 }
 
+/// The names of the metrics that a PromQL expression asks for, in their order.
+///
+/// Not a parser of the language: what stands in quotes, braces and brackets, behind `by` and the like, and in front of a
+/// parenthesis is left out, and so are operators and numbers.
+pub fn metrics_in(expression: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = expression;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric() || "_\"{[$".contains(c)) {
+        rest = &rest[start..];
+        // Behind the next closing character.
+        let behind = |close: char| rest[1..].split_once(close).map_or("", |(_, after)| after);
+        rest = match rest.as_bytes()[0] {
+            b'"' => behind('"'),
+            b'{' => behind('}'),
+            b'[' => behind(']'),
+            _ => {
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"_:$.".contains(c)).unwrap_or(rest.len());
+                let (word, after) = rest.split_at(end);
+                let next = after.trim_start();
+                let called = next.starts_with('(') || next.starts_with("by ") || next.starts_with("without ");
+                match word {
+                    "by" | "without" | "on" | "ignoring" => behind(')'),
+                    "and" | "or" | "unless" | "bool" => after,
+                    _ if called || !word.starts_with(|c: char| c.is_ascii_alphabetic()) => after,
+                    name => {
+                        names.push(name.to_owned());
+                        after
+                    }
+                }
+            }
+        };
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_metrics_of_an_expression_are_found() {
+        let expression = r#"histogram_quantile(0.95, sum by (job, le) (rate(a_bucket{b="c", d=~"x.*"}[5m]))) > 15e6 and
+            on (job) max by (job) (e_total) == 1 or time() - f{g="h"} / vector(0) or label_values(i)"#;
+        assert_eq!(metrics_in(expression), ["a_bucket", "e_total", "f", "i"]);
+    }
 
     #[test]
     fn a_block_is_compared_to_the_letter() {

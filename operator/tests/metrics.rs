@@ -1,0 +1,70 @@
+//! What the operator's `/metrics` gives, against what the dashboard and the alert rules ask for.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where its tools do")]
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use kube::runtime::{reflector, watcher};
+use serde_json::{Value, json};
+use tandem_environment::docs::metrics_in;
+use tandem_operator::crd::WebStack;
+use tandem_operator::metrics::Metrics;
+
+/// The text of `/metrics` while a stack is not ready.
+fn text() -> String {
+    let stack: WebStack = serde_json::from_value(json!({
+        "apiVersion": "tandem.dev/v1alpha1",
+        "kind": "WebStack",
+        "metadata": {"name": "shop", "namespace": "default"},
+        "spec": {},
+        "status": {"conditions": [{
+            "type": "Ready", "status": "False", "reason": "Waiting", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]},
+    }))
+    .unwrap();
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&watcher::Event::Apply(stack));
+    let metrics = Metrics::default();
+    metrics.watch(store);
+    metrics.reconciled(Duration::from_millis(1), false);
+    metrics.encode().unwrap()
+}
+
+#[test]
+fn stacks_are_counted_by_condition() {
+    let text = text();
+    for line in [
+        r#"tandem_operator_stack_conditions{type="Ready",status="False",reason="Waiting"} 1"#,
+        "tandem_operator_stacks 1",
+        "tandem_operator_leader 1",
+        "tandem_operator_reconcile_errors_total 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let text = text();
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let there: HashSet<&str> = samples.filter_map(|line| line.split([' ', '{']).next()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/observability");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    let rules: Value = serde_saphyr::from_str(&read("alerts.yaml")).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
+    let rules = rules["groups"].as_array().unwrap().iter().filter_map(|group| group["rules"].as_array());
+    let asked: Vec<String> = targets
+        .chain(rules)
+        .flatten()
+        .flat_map(|one| metrics_in(one["expr"].as_str().unwrap()))
+        .filter(|name| name.starts_with("tandem_operator_"))
+        .collect();
+    assert!(asked.len() > 5, "{asked:?}");
+    for name in asked {
+        assert!(there.contains(name.as_str()), "{name} is asked for and is not there\n{text}");
+    }
+}
