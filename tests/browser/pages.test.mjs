@@ -136,25 +136,3 @@ test("a wrong address is answered with a page that leads back", async () => {
   assert.equal(new URL(page.url()).pathname, "/");
   complaints = complaints.filter((text) => !text.includes("404"));
 });
-
-for (const [name, viewport, colorScheme] of [
-  ["phone", { width: 390, height: 800 }, "light"],
-  ["phone-dark", { width: 390, height: 800 }, "dark"],
-]) {
-  test(`nothing is cut off on a ${name}`, async () => {
-    await page.setViewportSize(viewport);
-    await page.emulateMedia({ colorScheme });
-    for (const address of ["/", "/show", "/employees", "/departments"]) {
-      await open(address);
-      await picture(`${name}${address === "/" ? "-overview" : address.replace("/", "-")}`);
-      const box = await page.locator("body").boundingBox();
-      assert.ok(box.width <= viewport.width + 1, `${address} is ${box.width} px wide`);
-      // A table may scroll in its own box; what stands above it and names it must not.
-      for (const table of await page.locator("main table").all()) {
-        const name = page.locator(`#${await table.getAttribute("aria-labelledby")}`);
-        const { x, width } = await name.boundingBox();
-        assert.ok(x >= 0 && x + width <= viewport.width, `${address}: "${await name.innerText()}" is cut off`);
-      }
-    }
-  });
-}

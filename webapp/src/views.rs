@@ -162,7 +162,7 @@ impl<'a> Overview<'a> {
             let title = "Headcount by department, at each year's end".to_owned();
             let lines = chart::lines::lines("headcounts-by-year", title, &years, &departments);
             let title = "Hired and left, year by year".to_owned();
-            let bars = chart::bars::hires_and_leavers("hires-and-leavers", title, &history.company);
+            let bars = chart::bars::hires_and_leavers("hires-and-leavers", title, ["Hired", "Left"], &history.company);
             let today = history.company.last().map_or(0, |year| year.headcount);
             Charts::of(history.computed_at, today != catalog.counts.current_employees, vec![lines, bars])
         });
@@ -217,7 +217,8 @@ impl<'a> OneDepartment<'a> {
             let title = "Headcount at each year's end".to_owned();
             let lines = chart::lines::headcounts("headcount", title, &department.dept_name, years);
             let title = "Who came and who went, year by year".to_owned();
-            let mut charts = vec![lines, chart::bars::hires_and_leavers("hires-and-leavers", title, years)];
+            let mut charts =
+                vec![lines, chart::bars::hires_and_leavers("hires-and-leavers", title, ["Came", "Went"], years)];
             charts.extend(salary_charts(salaries, &Group::department(&department.dept_no), false));
             let today = years.last().map_or(0, |year| year.headcount);
             Charts::of(history.computed_at, today != headcount, charts)

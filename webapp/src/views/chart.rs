@@ -15,9 +15,8 @@ use askama::Template;
 
 use super::filters;
 
-/// How wide a character is drawn, in units of a drawing: a little more than the average of common fonts at the style
-/// sheet's size.
-const CHARACTER: f64 = 6.6;
+/// How wide a character is drawn, in units of a drawing: the average of a wide font at the style sheet's size.
+const CHARACTER: f64 = 7.5;
 /// The height of a line of text.
 const LINE: f64 = 15.0;
 /// From a text's baseline up to the middle of its letters.

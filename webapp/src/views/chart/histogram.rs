@@ -7,7 +7,7 @@ use crate::db::statistics::{Band, Percentiles};
 
 /// The distribution of a group's salaries.
 pub fn distribution(id: &'static str, title: String, bands: &[Band], salaries: &Percentiles) -> Chart {
-    let table = widen(bands, 60);
+    let table = widen(bands, 70);
     Chart {
         id,
         description: format!(
@@ -64,7 +64,7 @@ fn draw(screen: Screen, bands: &[Band], salaries: &Percentiles) -> Drawing {
     let labels =
         marks(salaries).map(|(name, salary)| (across.at(salary as f64), format!("{name} {}", group_digits(salary))));
     let rows = pack(labels.iter().map(|(x, label)| (x - text_width(label) / 2.0, x + text_width(label) / 2.0 + 8.0)));
-    let top = 10.0 + LINE * rows.iter().max().map_or(0.0, |&row| row as f64 + 1.0);
+    let top = 13.0 + LINE * rows.iter().max().map_or(0.0, |&row| row as f64 + 1.0);
     let bottom = top + screen.pick(230.0, 190.0);
     let mut drawing = Drawing::new(screen, bottom + 28.0);
     let highest = bands.iter().map(|band| band.employees).max().unwrap_or_default();
@@ -81,10 +81,13 @@ fn draw(screen: Screen, bands: &[Band], salaries: &Percentiles) -> Drawing {
         let gap = ((below - from) / 8.0).min(1.0);
         drawing.rect("came", (from + gap, scale.at(0.0)), (below - gap, scale.at(band.employees as f64)), hint);
     }
-    for ((x, label), row) in labels.iter().zip(rows) {
-        let y = 10.0 + LINE * row as f64;
-        drawing.line("mark", [(*x, y + MIDDLE), (*x, bottom)]);
-        drawing.text("label mark-label", (*x, y), Anchor::Middle, label);
+    let marked = || labels.iter().zip(&rows).map(|((x, label), &row)| (*x, 13.0 + LINE * row as f64, label));
+    for (x, y, _) in marked() {
+        drawing.line("mark", [(x, y + MIDDLE), (x, bottom)]);
+    }
+    // Above the lines, which pass the names in the rows below their own.
+    for (x, y, label) in marked() {
+        drawing.text("label mark-label", (x, y), Anchor::Middle, label);
     }
     for tick in across.ticks(screen.pick(12, 5)) {
         drawing.text("tick", (across.at(tick as f64), bottom + 20.0), Anchor::Middle, &group_digits(tick));

@@ -48,9 +48,9 @@ fn draw(screen: Screen, years: &[i32], series: &[&Series]) -> Drawing {
     let legend = screen == Screen::Narrow && series.len() > 1;
     let legend_rows = if legend { series.len().div_ceil(2) } else { 0 };
     let bottom = screen.pick(330.0, 240.0);
-    let mut drawing = Drawing::new(screen, bottom + 28.0 + legend_rows as f64 * 20.0);
+    let mut drawing = Drawing::new(screen, bottom + 28.0 + legend_rows as f64 * 22.0);
     let left = 56.0;
-    let right = drawing.width - if screen == Screen::Narrow { 16.0 } else { 210.0 };
+    let right = drawing.width - if screen == Screen::Narrow { 20.0 } else { 230.0 };
     let highest = series.iter().flat_map(|one| &one.values).copied().max().unwrap_or_default();
     let (scale, ticks) = Scale::from_zero(highest, 6, (bottom, 12.0));
     drawing.rows(scale, &ticks, (left, right));

@@ -209,7 +209,10 @@ fn steps(
         let (from, to) = (at(first.from_date), until(last.to_date));
         let (first, last) = (group_digits(first.salary.into()), group_digits(last.salary.into()));
         if to - from > text_width(&first) + text_width(&last) + 2.0 * CHARACTER {
-            drawing.text("label", (from + 4.0, scale.at(start) - 6.0), Anchor::Start, &first);
+            // Below the line, which mostly rises, where there is room.
+            let below = scale.at(start) + LINE;
+            let y = if below < bottom { below } else { scale.at(start) - 6.0 };
+            drawing.text("label", (from + 4.0, y), Anchor::Start, &first);
         }
         drawing.text("label", (to, scale.at(end) - 6.0), Anchor::End, &last);
     }
