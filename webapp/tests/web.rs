@@ -163,6 +163,13 @@ async fn assets_are_kept_for_good_under_their_own_name_only() {
 }
 
 #[tokio::test]
+async fn a_script_is_sent_as_one() {
+    let response = get(pages(), "/assets/app-0123456789abcdef.js").await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(header(&response, "content-type"), "text/javascript; charset=utf-8");
+}
+
+#[tokio::test]
 async fn metrics_name_routes_and_never_paths() {
     let app = app("127.0.0.1", closed_port());
     let pages = router::pages(Arc::clone(&app), true);
