@@ -38,6 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    tandem_environment::panic::abort_on_panic();
     let done = match Arguments::parse().command {
         Command::Run => run(),
         Command::Crd => reference::yaml(&WebStack::crd()).map(|text| print!("{text}")),

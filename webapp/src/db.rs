@@ -203,6 +203,11 @@ impl Database {
         self.pool_size
     }
 
+    /// How long an answer that is made of several queries may take: as long as two that take all of their time.
+    pub(crate) fn answer_timeout(&self) -> Duration {
+        self.query_timeout * 2
+    }
+
     /// Whether the database answered when it was asked last.
     pub fn answers(&self) -> bool {
         self.monitor.has_answer()

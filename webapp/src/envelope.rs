@@ -15,6 +15,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use opentelemetry::trace::FutureExt;
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::app::App;
@@ -80,12 +81,18 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     if head {
         *request.method_mut() = Method::GET;
     }
-    let line = uri.map(|uri| (uri, span.clone()));
-    let answer = next.run(request).instrument(span);
-    let mut response = match &traced {
-        Some(traced) => answer.with_context(traced.context()).await,
-        None => answer.await,
+    let answer = next.run(request).instrument(span.clone());
+    let answer = async {
+        match &traced {
+            Some(traced) => answer.with_context(traced.context()).await,
+            None => answer.await,
+        }
     };
+    // Each query has its limit, but a visitor waits for all of them, and so does who else wants a connection.
+    let mut response = timeout(app.db.answer_timeout(), answer).await.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::warn!("answer given up"));
+        Error::Unavailable("The answer took too long to make. Please try again in a moment.").into_response()
+    });
 
     let error = response.extensions_mut().remove::<Error>();
     // The compression says this in the status alone.
@@ -105,7 +112,7 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     for (name, value) in SECURITY {
         headers.entry(name).or_insert(value);
     }
-    headers.insert(REQUEST_ID, id.clone());
+    headers.insert(REQUEST_ID, id);
     // The configuration allows printable ASCII only, which a header can hold.
     if let Ok(name) = HeaderValue::from_str(&app.served_by) {
         headers.insert(SERVED_BY, name);
@@ -120,7 +127,7 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
         }
     }
     let (status, took) = (response.status().as_u16(), started.elapsed());
-    if let Some((uri, span)) = line {
+    if let Some(uri) = uri {
         span.in_scope(
             || tracing::info!(target: "access", %method, %uri, status, seconds = took.as_secs_f64(), "request"),
         );

@@ -110,24 +110,37 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use axum::http::{Request, StatusCode};
     use sqlx::mysql::MySqlConnectOptions;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
     use tower::ServiceExt;
 
-    #[tokio::test]
-    async fn a_panic_costs_its_own_request_and_says_nothing_about_itself() {
+    fn app() -> Arc<App> {
         let options = MySqlConnectOptions::new().database("employees");
-        let second = Duration::from_secs(1);
         let config = DatabaseConfig {
             primary: options.clone(),
             reads: options,
             pool_size: 1,
-            connect_timeout: second,
-            query_timeout: second,
-            max_lifetime: second,
+            connect_timeout: Duration::from_secs(1),
+            query_timeout: Duration::from_millis(50),
+            max_lifetime: Duration::from_secs(1),
         };
-        let app = Arc::new(App::new(Database::new(&config), "replica-1".to_owned(), false));
+        Arc::new(App::new(Database::new(&config), "replica-1".to_owned(), false))
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_longer_than_two_queries_may_is_given_up() {
+        let waits = Router::new().route("/waits", get(std::future::pending::<()>));
+        let request = Request::get("/waits").body(Body::empty()).unwrap();
+        let began = Instant::now();
+        let response = finish(waits, app()).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()["retry-after"], "2");
+        assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_its_own_request_and_says_nothing_about_itself() {
         let fails = Router::new().route("/api/v1/fails", get(async || -> String { panic!("the password is 1234") }));
-        let router = finish(fails, app);
+        let router = finish(fails, app());
         for _ in 0..2 {
             let request = Request::get("/api/v1/fails").body(Body::empty()).unwrap();
             let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();

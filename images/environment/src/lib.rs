@@ -6,6 +6,7 @@ pub mod docs;
 pub mod limits;
 #[cfg(feature = "log")]
 pub mod log;
+pub mod panic;
 pub mod variable;
 
 pub use variable::{Described, Environment, Error, Variable};

@@ -63,6 +63,7 @@ enum Subcommands {
 }
 
 fn main() -> ExitCode {
+    tandem_environment::panic::abort_on_panic();
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

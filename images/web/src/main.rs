@@ -35,6 +35,7 @@ usage: tandem-web [serve]           check the variables, then run nginx and the 
        tandem-web COMMAND [WORD…]   any other command, started in this one's place";
 
 fn main() -> ExitCode {
+    tandem_environment::panic::abort_on_panic();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     match *words {
