@@ -197,6 +197,14 @@ impl Scale {
         (first..=last).map(|n| n * step as i64).collect()
     }
 
+    /// As many of the round values as there is room for beside each other: their places and their texts.
+    fn columns(&self) -> Vec<(f64, String)> {
+        let ((low, high), (left, right)) = (self.values, self.places);
+        let widest = text_width(&group_digits(low as i64)).max(text_width(&group_digits(high as i64)));
+        let most = ((right - left) / (widest + 2.0 * CHARACTER)) as u32;
+        self.ticks(most).into_iter().map(|tick| (self.at(tick as f64), group_digits(tick))).collect()
+    }
+
     /// The place of a value; a value outside of the scale has its end's.
     fn at(&self, value: f64) -> f64 {
         let ((low, high), (start, end)) = (self.values, self.places);

@@ -89,8 +89,8 @@ fn draw(screen: Screen, bands: &[Band], salaries: &Percentiles) -> Drawing {
     for (x, y, label) in marked() {
         drawing.text("label mark-label", (x, y), Anchor::Middle, label);
     }
-    for tick in across.ticks(screen.pick(12, 5)) {
-        drawing.text("tick", (across.at(tick as f64), bottom + 20.0), Anchor::Middle, &group_digits(tick));
+    for (x, tick) in across.columns() {
+        drawing.text("tick", (x, bottom + 20.0), Anchor::Middle, &tick);
     }
     drawing
 }

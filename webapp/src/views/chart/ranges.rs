@@ -46,10 +46,9 @@ fn draw(screen: Screen, ranges: &[Range]) -> Drawing {
     let high = ranges.iter().map(|range| range.salaries.p90).max().unwrap_or_default().max(low);
     let margin = ((high - low) as f64 * 0.03).max(1.0);
     let scale = Scale::new((low as f64 - margin, high as f64 + margin), (left, right));
-    for tick in scale.ticks(screen.pick(10, 4)) {
-        let x = scale.at(tick as f64);
+    for (x, tick) in scale.columns() {
         drawing.line("grid", [(x, 4.0), (x, bottom)]);
-        drawing.text("tick", (x, bottom + 18.0), Anchor::Middle, &group_digits(tick));
+        drawing.text("tick", (x, bottom + 18.0), Anchor::Middle, &tick);
     }
     for (place, Range { name, salaries, .. }) in ranges.iter().enumerate() {
         let top = 6.0 + height * place as f64;
