@@ -44,7 +44,7 @@ pub fn metrics_in(expression: &str) -> Vec<String> {
                 let called = next.starts_with('(') || next.starts_with("by ") || next.starts_with("without ");
                 match word {
                     "by" | "without" | "on" | "ignoring" => behind(')'),
-                    "and" | "or" | "unless" | "bool" => after,
+                    "and" | "or" | "unless" | "bool" | "offset" => after,
                     _ if called || !word.starts_with(|c: char| c.is_ascii_alphabetic()) => after,
                     name => {
                         names.push(name.to_owned());
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn the_metrics_of_an_expression_are_found() {
         let expression = r#"histogram_quantile(0.95, sum by (job, le) (rate(a_bucket{b="c", d=~"x.*"}[5m]))) > 15e6 and
-            on (job) max by (job) (e_total) == 1 or time() - f{g="h"} / vector(0) or label_values(i)"#;
+            on (job) max by (job) (e_total) == 1 or time() - f{g="h"} offset 1h / vector(0) or label_values(i)"#;
         assert_eq!(metrics_in(expression), ["a_bucket", "e_total", "f", "i"]);
     }
 
