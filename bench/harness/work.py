@@ -36,12 +36,16 @@ def all_work(database):
     ]
     lists = [f"/employees?{urlencode(search)}" for search in searches]
     show = ["/show"]
-    # Of a hundred requests: 60, 20 and 20.
-    mixed = employee[:1200] + lists * 2 + show * 400
+    numbers = [row[0] for row in database.sql("SELECT dept_no FROM departments ORDER BY dept_no")]
+    departments = [f"/departments/{number}" for number in numbers]
+    # Of a hundred requests: 60, 15, 15 and 10.
+    mixed = [*employee[:1200], *random.Random(SEED).choices(lists, k=300), *show * 300]
+    mixed += [departments[n % len(departments)] for n in range(200)]
     random.Random(SEED).shuffle(mixed)
     return [
         Work("employee", "One employee by number (JSON)", employee),
         Work("list", "The list, filtered and sorted (HTML)", lists),
         Work("show", "The challenge's page (HTML)", show),
-        Work("mixed", "Mixed: 60 % employees, 20 % lists, 20 % the challenge", mixed),
+        Work("department", "A department's page with its charts (HTML)", departments),
+        Work("mixed", "Mixed: 60 % employees, 15 % lists, 15 % the challenge, 10 % departments", mixed),
     ]

@@ -13,6 +13,7 @@ from fastapi.templating import Jinja2Templates
 from jinja2 import Environment, FileSystemLoader
 from pydantic import BaseModel
 
+import charts
 import queries
 import search as lists
 
@@ -97,6 +98,7 @@ app = FastAPI(lifespan=lifespan)
 templates = Jinja2Templates(
     env=Environment(loader=FileSystemLoader("templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 )
+templates.env.filters["coordinate"] = charts.coordinate
 
 
 async def query(statement, *values):
@@ -162,3 +164,28 @@ async def employees(request: Request):
     found = lists.found(*await total(search, len(rows)))
     shown = {"search": search, "found": found, "employees": rows[: search.limit], **app.state.form}
     return templates.TemplateResponse(request, "employees.html", shown)
+
+
+@app.get("/departments/{number}", response_class=HTMLResponse)
+async def department(request: Request, number: str):
+    found = await query(queries.DEPARTMENT, number)
+    if not found:
+        raise HTTPException(404)
+    department = found[0]
+    newest = lists.Search(department=number, status="current", sort="hire_date", order="desc", limit=10)
+    drawn, note = charts.of_department(
+        department,
+        await query(queries.YEARS, number, number),
+        await query(queries.PERCENTILES, number),
+        await query(queries.BANDS, number),
+    )
+    known = app.state.form["departments"]
+    shown = {
+        "department": department,
+        "headcount": next(each["headcount"] for each in known if each["dept_no"] == number),
+        "charts": drawn,
+        "note": note,
+        "managers": await query(queries.DEPARTMENT_MANAGERS, number),
+        "employees": (await rows_of(newest))[: newest.limit],
+    }
+    return templates.TemplateResponse(request, "department.html", shown)

@@ -8,6 +8,7 @@ from dbutils.pooled_db import PooledDB
 from flask import Flask, abort, jsonify, render_template, request
 from flask.json.provider import DefaultJSONProvider
 
+import charts
 import queries
 import search as lists
 
@@ -23,6 +24,7 @@ class IsoDates(DefaultJSONProvider):
 app = Flask(__name__)
 app.json = IsoDates(app)
 app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+app.jinja_env.filters["coordinate"] = charts.coordinate
 
 # A sync worker answers one request at a time, so it needs one connection.
 pool = PooledDB(
@@ -116,3 +118,27 @@ def employees():
     rows = rows_of(search)
     found = lists.found(*total(search, len(rows), everybody))
     return render_template("employees.html", search=search, found=found, employees=rows[: search.limit], **offered)
+
+
+@app.get("/departments/<number>")
+def department(number):
+    found = query(queries.DEPARTMENT, number)
+    if not found:
+        abort(404)
+    department = found[0]
+    newest = lists.Search(department=number, status="current", sort="hire_date", order="desc", limit=10)
+    drawn, note = charts.of_department(
+        department,
+        query(queries.YEARS, number, number),
+        query(queries.PERCENTILES, number),
+        query(queries.BANDS, number),
+    )
+    return render_template(
+        "department.html",
+        department=department,
+        headcount=next(each["headcount"] for each in form()[0]["departments"] if each["dept_no"] == number),
+        charts=drawn,
+        note=note,
+        managers=query(queries.DEPARTMENT_MANAGERS, number),
+        employees=rows_of(newest)[: newest.limit],
+    )

@@ -96,6 +96,7 @@ type Career struct {
 type server struct {
 	db                                                       *sql.DB
 	form                                                     form
+	department                                               departmentStatements
 	pages                                                    *template.Template
 	employee, departments, managers, titles, salaries, shows *sql.Stmt
 }
@@ -107,6 +108,9 @@ func prepare(db *sql.DB) (*server, error) {
 	}
 	s := &server{db: db, pages: pages}
 	if s.form, err = readForm(context.Background(), db); err != nil {
+		return nil, err
+	}
+	if err = s.department.prepare(db); err != nil {
 		return nil, err
 	}
 	for _, each := range []struct {
@@ -287,6 +291,7 @@ func run() error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/employees/{number}", s.oneEmployee)
+	mux.HandleFunc("GET /departments/{number}", s.oneDepartment)
 	mux.HandleFunc("GET /employees", s.list)
 	mux.HandleFunc("GET /show", s.show)
 	return http.ListenAndServe(":"+setting("PORT", "8080"), mux)

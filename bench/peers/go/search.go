@@ -183,7 +183,10 @@ func (s Search) Columns() iter.Seq[Column] {
 }
 
 // A Department is what the form offers.
-type Department struct{ DeptNo, DeptName string }
+type Department struct {
+	DeptNo, DeptName string
+	Headcount        int
+}
 
 // A form is read once, since it hardly ever changes.
 type form struct {
@@ -193,8 +196,10 @@ type form struct {
 }
 
 func readForm(ctx context.Context, db *sql.DB) (f form, err error) {
-	if f.departments, err = query(ctx, db, func(d *Department) []any { return []any{&d.DeptNo, &d.DeptName} },
-		"SELECT dept_no, dept_name FROM departments ORDER BY dept_no"); err != nil {
+	if f.departments, err = query(ctx, db, func(d *Department) []any { return []any{&d.DeptNo, &d.DeptName, &d.Headcount} },
+		"SELECT d.dept_no, d.dept_name, COALESCE(c.headcount, 0) FROM departments d LEFT JOIN"+
+			" (SELECT dept_no, COUNT(*) AS headcount FROM dept_emp WHERE to_date = '9999-01-01' GROUP BY dept_no) c"+
+			" USING (dept_no) ORDER BY d.dept_no"); err != nil {
 		return
 	}
 	if f.titles, err = query(ctx, db, func(t *string) []any { return []any{t} },
@@ -266,10 +271,7 @@ func scaleUp(matching, seen, everybody int) int {
 }
 
 func found(total int, exact bool) string {
-	number := strconv.Itoa(total)
-	for i := len(number) - 3; i > 0; i -= 3 {
-		number = number[:i] + "," + number[i:]
-	}
+	number := grouped(total)
 	switch {
 	case total == 0:
 		return "Nobody found"
