@@ -135,9 +135,9 @@ func (s Search) orderBy() string {
 }
 
 // link is the address of this list, with what differs from the defaults.
-func (s Search) link() string {
+func (s Search) link(path string) string {
 	var link strings.Builder
-	link.WriteString("/employees?")
+	link.WriteString(path + "?")
 	first := true
 	for _, each := range [][3]string{
 		{"q", s.Q}, {"department", s.Department}, {"title", s.Title}, {"gender", s.Gender}, {"status", s.Status},
@@ -153,6 +153,17 @@ func (s Search) link() string {
 		link.WriteString(each[0] + "=" + url.QueryEscape(each[1]))
 	}
 	return link.String()
+}
+
+// A File is the whole list as a file.
+type File struct{ Name, Link string }
+
+// Files gives all formats.
+func (s Search) Files() (files []File) {
+	for _, name := range []string{"CSV", "JSON", "NDJSON"} {
+		files = append(files, File{name, s.link("/api/v1/employees." + strings.ToLower(name))})
+	}
+	return
 }
 
 // A Column is a heading with the list that a click on it asks for.
@@ -174,7 +185,7 @@ func (s Search) Columns() iter.Seq[Column] {
 					column.Sorted, list.Order = "ascending", "desc"
 				}
 			}
-			column.Link = list.link()
+			column.Link = list.link("/employees")
 			if !yield(column) {
 				return
 			}

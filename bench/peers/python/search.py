@@ -155,14 +155,18 @@ class Search:
             values,
         )
 
-    def link(self):
+    def link(self, path="/employees"):
         """The address of this list, with what differs from the defaults."""
         shown = {name: getattr(self, name) for name in ("q", "department", "title", "gender", "status")}
         if self.sort != "emp_no":
             shown["sort"] = self.sort
         if self.order != "asc":
             shown["order"] = self.order
-        return "/employees?" + urlencode({name: value for name, value in shown.items() if value})
+        return path + "?" + urlencode({name: value for name, value in shown.items() if value})
+
+    def files(self):
+        """The whole list as files: names and addresses."""
+        return [(name, self.link(f"/api/v1/employees.{name.lower()}")) for name in ("CSV", "JSON", "NDJSON")]
 
     def columns(self):
         """The headings, each with the list that a click on it asks for."""
