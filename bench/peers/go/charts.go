@@ -16,7 +16,7 @@ import (
 
 const (
 	// The width of a character and the height of a line, in units of a drawing.
-	character, line, middle = 6.6, 15.0, 4.0
+	character, line, middle = 7.5, 15.0, 4.0
 
 	maxYears = 100
 )
@@ -159,6 +159,14 @@ func (s scale) ticks(most float64) (ticks []int) {
 	return
 }
 
+// columns are as many round values as there is room for beside each other: their places and their texts.
+func (s scale) columns(each func(x float64, text string)) {
+	widest := max(textWidth(grouped(int(s.low))), textWidth(grouped(int(s.high))))
+	for _, tick := range s.ticks(math.Floor((s.end - s.start) / (widest + 2*character))) {
+		each(s.at(float64(tick)), grouped(tick))
+	}
+}
+
 func (s scale) at(value float64) float64 {
 	part := 0.5
 	if s.high > s.low {
@@ -223,7 +231,7 @@ func headcounts(id, title, name string, years []Year) Chart {
 	draw := func(s screen) *Drawing {
 		bottom := pick(s, 330.0, 240.0)
 		d := newDrawing(s, bottom+28)
-		left, right := 56.0, s.width()-pick(s, 210.0, 16.0)
+		left, right := 56.0, s.width()-pick(s, 230.0, 20.0)
 		up, ticks := fromZero(highest, 6, bottom, 12)
 		d.rows(up, ticks, left, right)
 		across := scale{0, float64(max(len(years)-1, 0)), left, right}
@@ -265,7 +273,7 @@ func hiresAndLeavers(id, title string, years []Year) Chart {
 		})
 	}
 	if len(years) > 0 {
-		description = fmt.Sprintf("From %d to %d. Most were hired in %d, %s, and most left in %d, %s.",
+		description = fmt.Sprintf("From %d to %d. Most came in %d, %s, and most went in %d, %s.",
 			years[0].Year, years[len(years)-1].Year,
 			mostHires.Year, grouped(mostHires.Hires), mostLeavers.Year, grouped(mostLeavers.Leavers))
 	}
@@ -279,8 +287,8 @@ func hiresAndLeavers(id, title string, years []Year) Chart {
 			d.rect(class, point(x+1, 4), point(x+13, 16), "")
 			d.text("label", x+20, 10+middle, "start", name)
 		}
-		legend(left, "came", "hired")
-		legend(left+80, "went", "left")
+		legend(left, "came", "Came")
+		legend(left+80, "went", "Went")
 		slot := (right - left) / float64(max(len(years), 1))
 		center := func(place int) float64 { return left + (float64(place)+0.5)*slot }
 		bar := slot * 0.38
@@ -289,13 +297,13 @@ func hiresAndLeavers(id, title string, years []Year) Chart {
 				hint := fmt.Sprintf("%d: %s %s", year.Year, grouped(value), did)
 				d.rect(class, point(from, up.at(0)), point(from+bar, up.at(float64(value))), hint)
 			}
-			draw("came", center(place)-bar, year.Hires, "hired")
-			draw("went", center(place), year.Leavers, "left")
+			draw("came", center(place)-bar, year.Hires, "came")
+			draw("went", center(place), year.Leavers, "went")
 		}
 		d.years(years, center, bottom+20)
 		return d
 	}
-	return chart(id, title, description, draw, []string{"Year", "Hired", "Left", "There at its end"}, rows)
+	return chart(id, title, description, draw, []string{"Year", "Came", "Went", "There at its end"}, rows)
 }
 
 // A Band is how many are paid that much.
@@ -335,16 +343,15 @@ func distribution(id, title string, bands []Band, p Percentiles) Chart {
 		"%s people are paid %s to %s. Half of them get %s or less, the middle half from %s to %s.",
 		grouped(p.Employees), grouped(p.Min), grouped(p.Max), grouped(p.Median), grouped(p.P25), grouped(p.P75))
 	draw := func(s screen) *Drawing {
-		few := widen(bands, pick(s, 60.0, 30.0))
+		few := widen(bands, pick(s, 70.0, 30.0))
 		left, right := 56.0, s.width()-12
 		across := scale{0, 1, left, right}
 		if len(few) > 0 {
 			across.low, across.high = float64(few[0].From), float64(few[len(few)-1].Below)
 		}
 		type mark struct {
-			x     float64
+			x, y  float64
 			label string
-			row   int
 		}
 		var marks []mark
 		// The marks' names get as many rows as they need to stand apart.
@@ -361,9 +368,9 @@ func distribution(id, title string, bands []Band, p Percentiles) Chart {
 				ends = append(ends, to)
 			}
 			ends[row] = to
-			marks = append(marks, mark{x, label, row})
+			marks = append(marks, mark{x, 13 + line*float64(row), label})
 		}
-		top := 10 + line*float64(len(ends))
+		top := 13 + line*float64(len(ends))
 		bottom := top + pick(s, 230.0, 190.0)
 		d := newDrawing(s, bottom+28)
 		highest := 0
@@ -379,17 +386,16 @@ func distribution(id, title string, bands []Band, p Percentiles) Chart {
 			d.rect("came", point(from+gap, up.at(0)), point(below-gap, up.at(float64(band.Employees))), hint)
 		}
 		for _, mark := range marks {
-			y := 10 + line*float64(mark.row)
-			d.line("mark", point(mark.x, y+middle), point(mark.x, bottom))
-			d.text("label mark-label", mark.x, y, "middle", mark.label)
+			d.line("mark", point(mark.x, mark.y+middle), point(mark.x, bottom))
 		}
-		for _, tick := range across.ticks(pick(s, 12.0, 5.0)) {
-			d.text("tick", across.at(float64(tick)), bottom+20, "middle", grouped(tick))
+		for _, mark := range marks {
+			d.text("label mark-label", mark.x, mark.y, "middle", mark.label)
 		}
+		across.columns(func(x float64, text string) { d.text("tick", x, bottom+20, "middle", text) })
 		return d
 	}
 	var rows []Row
-	for _, band := range widen(bands, 60) {
+	for _, band := range widen(bands, 70) {
 		rows = append(rows, Row{
 			Name: grouped(band.From), Figures: []string{grouped(band.Below - 1), grouped(band.Employees)},
 		})
@@ -428,11 +434,10 @@ func ranges(id, title, what string, groups []Group) Chart {
 		high = max(high, low)
 		margin := max(float64(high-low)*0.03, 1)
 		across := scale{float64(low) - margin, float64(high) + margin, left, right}
-		for _, tick := range across.ticks(pick(s, 10.0, 4.0)) {
-			x := across.at(float64(tick))
+		across.columns(func(x float64, text string) {
 			d.line("grid", point(x, 4), point(x, bottom))
-			d.text("tick", x, bottom+18, "middle", grouped(tick))
-		}
+			d.text("tick", x, bottom+18, "middle", text)
+		})
 		for place, group := range drawn {
 			top := 6 + height*float64(place)
 			y := top + pick(s, height/2, 30)

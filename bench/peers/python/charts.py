@@ -7,7 +7,7 @@ import math
 from urllib.parse import urlencode
 
 # The width of a character and the height of a line, in units of a drawing.
-CHARACTER, LINE, MIDDLE = 6.6, 15.0, 4.0
+CHARACTER, LINE, MIDDLE = 7.5, 15.0, 4.0
 WIDE, NARROW = "broad", "narrow"
 MAX_YEARS = 100
 
@@ -59,6 +59,12 @@ class Scale:
         step = round_step(self.high - self.low, most)
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
         return [n * int(step) for n in range(first, last + 1)]
+
+    def columns(self):
+        """As many round values as there is room for beside each other: their places and their texts."""
+        widest = max(len(grouped(int(self.low))), len(grouped(int(self.high)))) * CHARACTER
+        most = int((self.end - self.start) / (widest + 2.0 * CHARACTER))
+        return [(self.at(tick), grouped(tick)) for tick in self.ticks(most)]
 
     def at(self, value):
         part = 0.5
@@ -128,7 +134,7 @@ def headcounts(name, title, label, years):
     def draw(screen):
         bottom = 330.0 if screen == WIDE else 240.0
         drawing = Drawing(screen, bottom + 28.0)
-        left, right = 56.0, drawing.width - (210.0 if screen == WIDE else 16.0)
+        left, right = 56.0, drawing.width - (230.0 if screen == WIDE else 20.0)
         values = [year["headcount"] for year in years]
         scale, ticks = Scale.from_zero(max(values, default=0), 6, bottom, 12.0)
         drawing.rows(scale, ticks, left, right)
@@ -157,8 +163,8 @@ def hires_and_leavers(name, title, years):
         hires = max(reversed(years), key=lambda year: year["hires"])
         leavers = max(reversed(years), key=lambda year: year["leavers"])
         description = (
-            f"From {years[0]['year']} to {years[-1]['year']}. Most were hired in {hires['year']},"
-            f" {grouped(hires['hires'])}, and most left in {leavers['year']}, {grouped(leavers['leavers'])}."
+            f"From {years[0]['year']} to {years[-1]['year']}. Most came in {hires['year']},"
+            f" {grouped(hires['hires'])}, and most went in {leavers['year']}, {grouped(leavers['leavers'])}."
         )
 
     def draw(screen):
@@ -168,7 +174,7 @@ def hires_and_leavers(name, title, years):
         highest = max((max(year["hires"], year["leavers"]) for year in years), default=0)
         scale, ticks = Scale.from_zero(highest, 5, bottom, 34.0)
         drawing.rows(scale, ticks, left, right)
-        for x, kind, label in ((left, "came", "hired"), (left + 80.0, "went", "left")):
+        for x, kind, label in ((left, "came", "Came"), (left + 80.0, "went", "Went")):
             drawing.rect(kind, (x + 1.0, 4.0), (x + 13.0, 16.0))
             drawing.text("label", x + 20.0, 10.0 + MIDDLE, "start", label)
         slot = (right - left) / max(len(years), 1)
@@ -179,8 +185,8 @@ def hires_and_leavers(name, title, years):
 
         for place, year in enumerate(years):
             for kind, start, value, did in (
-                ("came", middle(place) - bar, year["hires"], "hired"),
-                ("went", middle(place), year["leavers"], "left"),
+                ("came", middle(place) - bar, year["hires"], "came"),
+                ("went", middle(place), year["leavers"], "went"),
             ):
                 hint = f"{year['year']}: {grouped(value)} {did}"
                 drawing.rect(kind, (start, scale.at(0.0)), (start + bar, scale.at(value)), hint)
@@ -191,7 +197,7 @@ def hires_and_leavers(name, title, years):
         (str(year["year"]), None, [grouped(year[figure]) for figure in ("hires", "leavers", "headcount")])
         for year in years
     ]
-    head = ["Year", "Hired", "Left", "There at its end"]
+    head = ["Year", "Came", "Went", "There at its end"]
     return chart(name, title, description, draw, {"head": head, "rows": rows})
 
 
@@ -230,7 +236,7 @@ def distribution(name, title, bands, salaries):
     ).format(**shown)
 
     def draw(screen):
-        few = widen(bands, 60 if screen == WIDE else 30)
+        few = widen(bands, 70 if screen == WIDE else 30)
         left, right = 56.0, (960.0 if screen == WIDE else 360.0) - 12.0
         low, high = (few[0]["from"], few[-1]["below"]) if few else (0.0, 1.0)
         across = Scale(low, high, left, right)
@@ -239,7 +245,7 @@ def distribution(name, title, bands, salaries):
             labels.append((across.at(salaries[of]), f"{mark} {grouped(salaries[of])}"))
         spans = ((x, len(label) * CHARACTER) for x, label in labels)
         rows = pack((x - width / 2.0, x + width / 2.0 + 8.0) for x, width in spans)
-        top = 10.0 + LINE * (max(rows) + 1.0)
+        top = 13.0 + LINE * (max(rows) + 1.0)
         bottom = top + (230.0 if screen == WIDE else 190.0)
         drawing = Drawing(screen, bottom + 28.0)
         scale, ticks = Scale.from_zero(max((band["employees"] for band in few), default=0), 5, bottom, top)
@@ -251,17 +257,18 @@ def distribution(name, title, bands, salaries):
             start, end = across.at(band["from"]), across.at(band["below"])
             gap = min((end - start) / 8.0, 1.0)
             drawing.rect("came", (start + gap, scale.at(0.0)), (end - gap, scale.at(band["employees"])), hint)
-        for (x, label), row in zip(labels, rows, strict=True):
-            y = 10.0 + LINE * row
+        marks = [(x, 13.0 + LINE * row, label) for (x, label), row in zip(labels, rows, strict=True)]
+        for x, y, _ in marks:
             drawing.line("mark", (x, y + MIDDLE), (x, bottom))
+        for x, y, label in marks:
             drawing.text("label mark-label", x, y, "middle", label)
-        for tick in across.ticks(12 if screen == WIDE else 5):
-            drawing.text("tick", across.at(tick), bottom + 20.0, "middle", grouped(tick))
+        for x, tick in across.columns():
+            drawing.text("tick", x, bottom + 20.0, "middle", tick)
         return drawing
 
     rows = [
         (grouped(band["from"]), None, [grouped(band["below"] - 1), grouped(band["employees"])])
-        for band in widen(bands, 60)
+        for band in widen(bands, 70)
     ]
     return chart(name, title, description, draw, {"head": ["Salary from", "to", "Employees"], "rows": rows})
 
@@ -281,10 +288,9 @@ def ranges(name, title, what, groups):
         high = max(max((salaries["p90"] for _, _, salaries in drawn), default=0), low)
         margin = max((high - low) * 0.03, 1.0)
         scale = Scale(low - margin, high + margin, left, right)
-        for tick in scale.ticks(10 if screen == WIDE else 4):
-            x = scale.at(tick)
+        for x, tick in scale.columns():
             drawing.line("grid", (x, 4.0), (x, bottom))
-            drawing.text("tick", x, bottom + 18.0, "middle", grouped(tick))
+            drawing.text("tick", x, bottom + 18.0, "middle", tick)
         for place, (label, _, salaries) in enumerate(drawn):
             top = 6.0 + height * place
             y = top + (height / 2.0 if screen == WIDE else 30.0)
