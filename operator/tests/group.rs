@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use rstest::rstest;
 use tandem_operator::group::gtid::GtidSet;
 use tandem_operator::group::{
@@ -139,6 +140,8 @@ impl World {
         if let Some(group) = self.server(ordinal).group
             && let Some(side) = self.majority(group).filter(|side| side.contains(&ordinal))
         {
+            // That somebody leaves comes after all that was agreed upon before: by then, everybody has it.
+            let all: BTreeSet<_> = side.iter().flat_map(|member| self.servers[member].data.clone()).collect();
             let rest: BTreeSet<_> = side.into_iter().filter(|member| *member != ordinal).collect();
             let heir = rest.iter().copied().find(|member| !self.servers[member].recovering);
             let agreed = &mut self.groups[group];
@@ -151,6 +154,9 @@ impl World {
                 let server = self.server(member);
                 server.sees.remove(&ordinal);
                 server.believes = Some(primary);
+                if !server.recovering {
+                    server.data.extend(&all);
+                }
             }
         }
         (self.server(ordinal).group, self.server(ordinal).recovering) = (None, false);
@@ -187,11 +193,13 @@ impl World {
         };
         let seen = |&member: &Ordinal| Seen {
             member: Some(member),
-            // It takes a while until somebody who does not answer is seen as such.
-            state: if server.cut_off == 0 || self.reaches(ordinal, member) {
-                State::Online
-            } else {
-                State::Unreachable
+            // It takes a while until somebody who does not answer is seen as such. A server that has started again is not
+            // the member that it was.
+            state: match self.servers.get(&member) {
+                Some(other) if server.cut_off > 0 && other.group != server.group => State::Unreachable,
+                _ if server.cut_off > 0 && !self.reaches(ordinal, member) => State::Unreachable,
+                Some(other) if other.recovering => State::Recovering,
+                _ => State::Online,
             },
             primary: server.believes == Some(member),
         };
@@ -404,7 +412,8 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(250))]
+    // The same cases in every run: what a longer run finds is added as a case of its own.
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::with_cases(400) })]
     #[test]
     fn any_sequence_of_faults_is_outlived(wanted in prop::sample::select(vec![3_u32, 5]), events in events()) {
         let mut world = World::new(wanted);
