@@ -110,6 +110,12 @@ const EXPORT_TIMEOUT: Variable<u64> = Variable::new(
 const MIGRATE_ON_START: Variable<bool> =
     Variable::switch("MIGRATE_ON_START", "whether `serve` runs the migrations as soon as the database answers")
         .default("false");
+const WAIT_FOR_MIGRATIONS: Variable<bool> = Variable::switch(
+    "WAIT_FOR_MIGRATIONS",
+    "whether a replica is ready only after the migrations although another process runs them; without it, it is ready \
+     where nobody has ever run one, too",
+)
+.default("false");
 const SERVED_BY: Variable<String> = Variable::new(
     "SERVED_BY",
     "1 to 255 printable ASCII characters",
@@ -161,6 +167,7 @@ pub const VARIABLES: &[&dyn Described] = &[
     &traces::SAMPLER,
     &traces::SAMPLER_ARG,
     &MIGRATE_ON_START,
+    &WAIT_FOR_MIGRATIONS,
     &SERVED_BY,
     &CORS_ORIGINS,
     &SHUTDOWN_TIMEOUT,
@@ -216,6 +223,8 @@ pub struct Config {
     pub traces: Option<TraceConfig>,
     /// Whether `serve` runs the migrations.
     pub migrate_on_start: bool,
+    /// Whether we are ready only after the migrations even if another process runs them.
+    pub wait_for_migrations: bool,
     /// This replica's name.
     pub served_by: String,
     /// Whose pages may read the API in a browser, beside our own.
@@ -257,6 +266,7 @@ impl Config {
             access_log: ACCESS_LOG.require(environment)?,
             traces: TraceConfig::read(environment)?,
             migrate_on_start: MIGRATE_ON_START.require(environment)?,
+            wait_for_migrations: WAIT_FOR_MIGRATIONS.require(environment)?,
             served_by: SERVED_BY.read(environment)?.unwrap_or_else(host_name),
             cors_origins: CORS_ORIGINS.read(environment)?,
             shutdown_timeout: Duration::from_secs(SHUTDOWN_TIMEOUT.require(environment)?.into()),
@@ -494,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_has_every_variable() {
+    fn the_documented_table_is_current() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
         tandem_environment::docs::check(&path, "webapp", &variable::table(VARIABLES)).unwrap();
     }

@@ -63,7 +63,8 @@ pub async fn serve(config: Config) -> Result<(), Error> {
 
     let traces = config.traces.as_ref().map(|traces| Traces::start(traces, &config.served_by)).transpose()?;
     let db = Database::new(&config.database).traced(traces.as_ref().map(Traces::tracer));
-    let mut app = App::new(db, config.served_by, config.migrate_on_start);
+    let waits = config.migrate_on_start || config.wait_for_migrations;
+    let mut app = App::new(db, config.served_by, waits);
     app.exports = Exports::new(config.exports_at_once, config.export_timeout);
     app.access_log = config.access_log;
     app.cors_origins = config.cors_origins;

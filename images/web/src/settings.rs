@@ -707,7 +707,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_has_a_row_for_each_variable() {
+    fn the_documented_table_is_current() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
         docs::check(&file, "web", &variable::table(VARIABLES)).unwrap();
     }

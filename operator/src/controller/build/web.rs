@@ -47,6 +47,9 @@ pub(super) fn build(observed: &Observed, around: &Surroundings, objects: &mut Ob
     objects.jobs.extend(migration.job);
     let mut data = variables.clone();
     data.extend(TUNABLE.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    // The first version's Pods start beside the migration: ready before it, they would be unready during it.
+    let waits = !web.migrate_command.is_empty();
+    data.insert("WAIT_FOR_MIGRATIONS".to_owned(), waits.to_string());
     objects.config_maps.push(ConfigMap { metadata: metadata(), data: Some(data), ..ConfigMap::default() });
     objects.service_accounts.push(ServiceAccount {
         metadata: metadata(),
