@@ -1,6 +1,9 @@
 //! Migrations: what our queries need beyond the data set's own schema, which is indexes, and summaries: small tables
 //! that hold what would take seconds to compute for a page. Neither holds anything that cannot be made again.
 //!
+//! The first run, and each that finds something new to do, also lets MySQL look at its tables, for the plans of all
+//! queries.
+//!
 //! A summary is as old as its column `computed_at` says. One that is older than the data set is computed again by the
 //! next run; after any other change of the data somebody has to ask for it. The new table is made beside the old one and
 //! takes its place in one step, so that pages always find one.
@@ -65,6 +68,11 @@ pub enum Recompute {
 
 /// The data set's tables: nothing can be done before they are there.
 const TABLES: [&str; 6] = ["employees", "departments", "dept_emp", "dept_manager", "titles", "salaries"];
+
+/// Counts anew what MySQL chooses its plans by. Where the data was loaded in one go, it may believe that a table has as many
+/// rows as it had in the middle of that, and then starts a query at its wrong end.
+const ANALYZE: &str =
+    "ANALYZE NO_WRITE_TO_BINLOG TABLE employees, departments, dept_emp, dept_manager, titles, salaries";
 
 /// MySQL's error for a statement that it rolled back so that another one could go on.
 const DEADLOCK: u16 = 1213;
@@ -153,6 +161,9 @@ pub enum Error {
         /// Why.
         source: sqlx::Error,
     },
+    /// MySQL's statistics of the tables cannot be computed.
+    #[error("the tables cannot be analyzed: {0}")]
+    Analyze(#[source] sqlx::Error),
     /// The record of migrations cannot be read or written.
     #[error("the record of migrations (table tandem_migrations) cannot be used: {0}")]
     Record(#[source] sqlx::Error),
@@ -261,6 +272,9 @@ async fn run_locked(
     // All of them are waited for, so that nothing goes on behind the lock's back; the first error counts.
     let ended = working.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut outcomes: BTreeMap<u32, Outcome> = ended.into_iter().flatten().collect();
+    if MIGRATIONS.iter().any(|migration| !applied.contains(&migration.version)) {
+        connection.execute(ANALYZE).await.map_err(Error::Analyze)?;
+    }
     // Summaries last, one after the other: an index cannot be added to a table that a long query reads.
     let mut connection = prepared(&config.primary, config.connect_timeout).await?;
     for (migration, table, recorded) in summaries {

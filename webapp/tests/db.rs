@@ -504,6 +504,27 @@ async fn replicas_that_migrate_at_once_do_the_work_once() {
 }
 
 #[tokio::test]
+async fn migrations_tell_the_server_how_many_rows_its_tables_have() {
+    let fixture = fixture!(Fixture::empty());
+    fixture.run(SCHEMA).await;
+    // It would find out by itself, later.
+    fixture.run("ALTER TABLE salaries STATS_AUTO_RECALC = 0; ANALYZE TABLE salaries").await;
+    fixture.run(ROWS).await;
+    let known = async || -> u64 {
+        sqlx::query_scalar(
+            "SELECT n_rows FROM mysql.innodb_table_stats WHERE database_name = ? AND table_name = 'salaries'",
+        )
+        .bind(&fixture.name)
+        .fetch_one(&mut fixture.connection().await)
+        .await
+        .unwrap()
+    };
+    assert_eq!(known().await, 0);
+    migrations::run(&fixture.config(), PATIENCE, Recompute::Outdated).await.unwrap();
+    assert_eq!(known().await, 2);
+}
+
+#[tokio::test]
 async fn a_migration_that_was_killed_half_way_is_resumed() {
     let fixture = fixture!(Fixture::loaded());
     let config = fixture.config();

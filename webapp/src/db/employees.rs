@@ -288,8 +288,9 @@ fn push_numbers(query: &mut QueryBuilder<MySql>, numbers: &[u32]) {
 /// Filters on other tables (department, title, status) are where MySQL's own choice of a plan goes wrong: it counts on
 /// reading all employees of a title and sorting them, where walking along the order and looking each one up finds a
 /// page after a few dozen. But walking takes a second where only few match. So the first rows of the order are walked;
-/// where they do not fill the page, matches are rare, and are best collected and sorted. So are those who have two names
-/// that are looked for: there are few of them, and an index knows where.
+/// where they do not fill the page, they tell how far it would take to fill it. If that is too far, matches are rare, and
+/// are best collected and sorted. So are those who have two names that are looked for: there are few of them, and an
+/// index knows where.
 ///
 /// # Errors
 /// See [`Error`].
@@ -299,26 +300,41 @@ pub async fn list(db: &Database, search: &Search) -> Result<Page, Error> {
         return Ok(page(search, rows(db, search, Plan::Any).await?));
     }
     if !matches!(name, Some(Name::Both(..))) {
-        let found = rows(db, search, Plan::Window).await?;
-        if found.len() > search.limit.0 as usize {
-            return Ok(page(search, found));
+        let wanted = search.limit.0 + 1;
+        let mut window = Some(WINDOW.min(WINDOW_PER_ROW * wanted));
+        for _ in 0..2 {
+            let Some(walked) = window else { break };
+            let found = rows(db, search, Plan::Window(walked)).await?;
+            if found.len() >= wanted as usize {
+                return Ok(page(search, found));
+            }
+            window = further(walked, found.len(), wanted);
         }
     }
     Ok(page(search, rows(db, search, Plan::Collect).await?))
 }
 
-/// How many rows of the order are walked at most for a page, a few milliseconds; and for each row that it needs: enough
+/// How many rows of the order are walked at first for a page, a few milliseconds; and for each row that it needs: enough
 /// where one in twenty matches, as for the smallest departments.
 const WINDOW: u32 = 1000;
 const WINDOW_PER_ROW: u32 = 32;
+/// How many rows are walked at most: what collecting costs at least.
+const WINDOW_AT_MOST: u32 = 10_000;
+
+/// How far to walk for `wanted` rows, where `walked` rows had `found` of them: twice as far as it takes if it goes on like
+/// that. `None` where that is too far, or not known.
+fn further(walked: u32, found: usize, wanted: u32) -> Option<u32> {
+    let found = u32::try_from(found).ok()?;
+    (walked * wanted * 2).checked_div(found).filter(|&rows| rows <= WINDOW_AT_MOST)
+}
 
 /// How the rows of a page are found. All plans give the same rows, except that [`Plan::Window`] may stop early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// As MySQL thinks best.
     Any,
-    /// Along the order, no further than [`WINDOW`] rows, or [`WINDOW_PER_ROW`] for each row of the page.
-    Window,
+    /// Along the order, no further than so many rows.
+    Window(u32),
     /// Filter first, then sort.
     Collect,
 }
@@ -367,15 +383,14 @@ pub(super) fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
     let ascending = (search.order == Order::Ascending) != backwards;
     let order = order_by(search.sort, ascending);
     let mut query = QueryBuilder::new(match plan {
-        Plan::Any | Plan::Window => "SELECT ",
+        Plan::Any | Plan::Window(_) => "SELECT ",
         Plan::Collect => "SELECT /*+ NO_ORDER_INDEX(e) */ ",
     });
     query.push(COLUMNS).push(" FROM ");
-    if plan == Plan::Window {
+    if let Plan::Window(window) = plan {
         query.push("(").push(select_along(search.sort)).push(COLUMNS).push(" FROM employees e WHERE TRUE");
         push_range(&mut query, search);
         push_position(&mut query, search.cursor.as_ref(), ascending);
-        let window = WINDOW.min(WINDOW_PER_ROW * (search.limit.0 + 1));
         query.push(order).push(" LIMIT ").push_bind(window).push(") e WHERE TRUE");
         push_filter(&mut query, &search.filter);
     } else {
@@ -612,6 +627,23 @@ mod tests {
     }
 
     #[rstest]
+    #[case("none found: it may take for ever", 832, 0, 26, None)]
+    #[case("few found: too far", 832, 4, 26, None)]
+    #[case("some found", 832, 13, 26, Some(3328))]
+    #[case("almost enough found", 832, 25, 26, Some(1730))]
+    #[case("the largest page", 1000, 20, 101, None)]
+    #[case("the largest page, half full", 1000, 50, 101, Some(4040))]
+    fn what_was_found_tells_how_far_to_walk(
+        #[case] _name: &str,
+        #[case] walked: u32,
+        #[case] found: usize,
+        #[case] wanted: u32,
+        #[case] further_on: Option<u32>,
+    ) {
+        assert_eq!(further(walked, found, wanted), further_on);
+    }
+
+    #[rstest]
     #[case("Ka", "Ka%")]
     #[case("100%_\\", "100\\%\\_\\\\%")]
     fn wildcards_in_a_name_stand_for_themselves(#[case] word: &str, #[case] pattern: &str) {
@@ -628,7 +660,7 @@ mod tests {
             }),
             ..Search::parse(marked).unwrap()
         };
-        for plan in [Plan::Any, Plan::Window, Plan::Collect] {
+        for plan in [Plan::Any, Plan::Window(1000), Plan::Collect] {
             let statement = page_query(&search, plan).sql().as_str().to_owned();
             assert!(!["zzz", "1999", "77777"].iter().any(|value| statement.contains(value)), "{statement}");
         }
