@@ -18,10 +18,9 @@ import (
 // by date.
 
 const (
-	// The rows of the order that are walked before matches are collected and sorted, at most and for each row of a page.
-	window       = 1000
-	windowPerRow = 32
-	mostCounted  = 10_000
+	// The rows of the order that are walked before matches are collected and sorted.
+	window      = 1000
+	mostCounted = 10_000
 	// MySQL's error for a statement that took longer than its hint allows.
 	tooSlow = 3024
 
@@ -126,12 +125,12 @@ func (s Search) where() (string, []any) {
 	return conditions.String(), values
 }
 
-func (s Search) orderBy() string {
+func (s Search) orderBy(table string) string {
 	direction := ""
 	if s.Order == "desc" {
 		direction = " DESC"
 	}
-	return " ORDER BY e." + strings.Join(s.order().columns, direction+", e.") + direction
+	return " ORDER BY " + table + "." + strings.Join(s.order().columns, direction+", "+table+".") + direction
 }
 
 // link is the address of this list, with what differs from the defaults.
@@ -224,16 +223,19 @@ func readForm(ctx context.Context, db *sql.DB) (f form, err error) {
 // rows gives the page's rows, and one more where there is another page.
 func (s *server) rows(ctx context.Context, search Search) ([]Employee, error) {
 	where, values := search.where()
-	end := where + search.orderBy() + " LIMIT " + strconv.Itoa(search.Limit+1)
+	limit := " LIMIT " + strconv.Itoa(search.Limit+1)
+	end := where + search.orderBy("e") + limit
 	if search.Department == "" && search.Title == "" && search.Status == "" {
 		return query(ctx, s.db, employeeFields, "SELECT "+columns+" FROM employees e WHERE TRUE"+end, values...)
 	}
 	// Two names are rare: no need to walk.
 	if len(strings.Fields(search.Q)) < 2 {
+		// The window is read from the index alone.
 		found, err := query(ctx, s.db, employeeFields, fmt.Sprintf(
-			"SELECT %s FROM (SELECT /*+ ORDER_INDEX(e %s) */ %s FROM employees e WHERE TRUE%s LIMIT %d) e WHERE TRUE%s",
-			columns, search.order().index, columns, search.orderBy(), min(window, windowPerRow*(search.Limit+1)), end),
-			values...)
+			"SELECT /*+ JOIN_PREFIX(w) */ %s FROM (SELECT /*+ ORDER_INDEX(e %s) */ e.%s FROM employees e WHERE TRUE%s LIMIT %d) w"+
+				" JOIN employees e ON e.emp_no = w.emp_no WHERE TRUE%s",
+			columns, search.order().index, strings.Join(search.order().columns, ", e."), search.orderBy("e"), window,
+			where+search.orderBy("w")+limit), values...)
 		if err != nil || len(found) > search.Limit {
 			return found, err
 		}

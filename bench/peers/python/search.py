@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 LIMIT = 25
-# The rows of the order that are walked before matches are collected and sorted, at most and for each row of a page.
+# The rows of the order that are walked before matches are collected and sorted.
 WINDOW = 1000
-WINDOW_PER_ROW = 32
 MOST_COUNTED = 10_000
 # MySQL's error for a statement that took longer than its hint allows.
 TOO_SLOW = 3024
@@ -109,23 +108,27 @@ class Search:
             add(f" AND {CURRENT}")
         return "".join(conditions), values
 
-    def _order(self):
+    def _order(self, table="e"):
         direction = " DESC" if self.order == "desc" else ""
-        return " ORDER BY " + ", ".join(f"e.{column}{direction}" for column in SORTS[self.sort][1])
+        return " ORDER BY " + ", ".join(f"{table}.{column}{direction}" for column in SORTS[self.sort][1])
 
     def any_plan(self):
         where, values = self.where()
         return f"SELECT {COLUMNS} FROM employees e WHERE TRUE{where}{self._order()} LIMIT %s", [*values, self.limit + 1]
 
     def window(self):
-        """The first rows of the order, and which of them match."""
+        """The first rows of the order, read from its index alone, and which of them match."""
         where, values = self.where()
-        rows = min(WINDOW, WINDOW_PER_ROW * (self.limit + 1))
+        index, columns = SORTS[self.sort]
         walked = (
-            f"SELECT /*+ ORDER_INDEX(e {SORTS[self.sort][0]}) */ {COLUMNS} FROM employees e WHERE TRUE"
-            f"{self._order()} LIMIT {rows}"
+            f"SELECT /*+ ORDER_INDEX(e {index}) */ {', '.join(f'e.{column}' for column in columns)}"
+            f" FROM employees e WHERE TRUE{self._order()} LIMIT {WINDOW}"
         )
-        return f"SELECT {COLUMNS} FROM ({walked}) e WHERE TRUE{where}{self._order()} LIMIT %s", [*values, self.limit + 1]
+        return (
+            f"SELECT /*+ JOIN_PREFIX(w) */ {COLUMNS} FROM ({walked}) w JOIN employees e ON e.emp_no = w.emp_no"
+            f" WHERE TRUE{where}{self._order('w')} LIMIT %s",
+            [*values, self.limit + 1],
+        )
 
     def collect(self):
         """Those who match, sorted afterwards."""

@@ -72,7 +72,7 @@ fn walk_query(search: &Search) -> QueryBuilder<MySql> {
     query.push(") AS passes FROM employees e WHERE TRUE");
     push_range(&mut query, search);
     push_position(&mut query, search.cursor.as_ref(), ascending);
-    query.push(order_by(search.sort, ascending)).push(" LIMIT ").push_bind(STRETCH);
+    query.push(order_by("e", search.sort, ascending)).push(" LIMIT ").push_bind(STRETCH);
     query
 }
 
