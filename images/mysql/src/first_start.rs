@@ -159,6 +159,21 @@ impl FirstStart<'_> {
                 runner.run(path, action).await?;
             }
         }
+        if work.iter().any(|(_, action)| *action == Action::Dataset) {
+            // The server counts rows in the background, for its choice of plans: it may have begun before the last row
+            // was there, and is shut down before it counts again.
+            let mut connection = server.connect().await?;
+            let tables: Vec<String> = sqlx::query_scalar(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = ? AND table_type = 'BASE TABLE'",
+            )
+            .bind(self.settings.dataset_database())
+            .fetch_all(&mut connection)
+            .await
+            .map_err(Error::sql("listing the tables"))?;
+            let database = identifier(self.settings.dataset_database());
+            let names = tables.iter().map(|table| format!("{database}.{}", identifier(table)));
+            run("counting rows", format!("ANALYZE TABLE {}", names.collect::<Vec<_>>().join(", "))).await?;
+        }
         run("switching the redo log on", "ALTER INSTANCE ENABLE INNODB REDO_LOG".to_owned()).await
     }
 

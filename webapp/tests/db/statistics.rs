@@ -201,6 +201,19 @@ async fn a_summary_that_is_older_than_the_data_set_is_computed_again_by_the_next
 }
 
 #[tokio::test]
+async fn the_server_knows_at_once_how_many_rows_a_summary_has() {
+    let fixture = fixture!(Fixture::summarized());
+    let rows: u64 = sqlx::query_scalar(
+        "SELECT n_rows FROM mysql.innodb_table_stats WHERE database_name = ? AND table_name = 'tandem_salary_percentiles'",
+    )
+    .bind(&fixture.name)
+    .fetch_one(&mut fixture.connection().await)
+    .await
+    .unwrap();
+    assert!(rows > 20, "{rows} rows");
+}
+
+#[tokio::test]
 async fn statistics_that_nobody_has_computed_are_said_to_be_missing() {
     let fixture = fixture!(Fixture::loaded());
     let pages = fixture.pages();
