@@ -138,20 +138,21 @@ async def rows_of(search):
 
 async def total(search, shown):
     """How many the whole list has, and whether that is exact: it is when everybody is on the page."""
+    if shown <= search.limit:
+        return shown, True
+    statement, values = search.sample()
+    sample = (await query(statement, *values))[0]
+    estimate = lists.scale_up(sample["matching"], sample["seen"], app.state.everybody)
+    if estimate > lists.SURELY_TOO_MANY:
+        return estimate, False
     statement, values = search.count()
     try:
         counted = (await query(statement, *values))[0]["counted"]
     except OperationalError as error:
         if error.args[0] != lists.TOO_SLOW:
             raise
-        counted = None
-    if counted is not None and counted <= lists.MOST_COUNTED:
-        return counted, True
-    if shown <= search.limit:
-        return shown, True
-    statement, values = search.sample()
-    sample = (await query(statement, *values))[0]
-    return lists.scale_up(sample["matching"], sample["seen"], app.state.everybody), False
+        return max(estimate, shown), False
+    return (counted, True) if counted <= lists.MOST_COUNTED else (max(estimate, lists.MOST_COUNTED), False)
 
 
 @app.get("/employees", response_class=HTMLResponse)

@@ -10,6 +10,8 @@ LIMIT = 25
 # The rows of the order that are walked before matches are collected and sorted.
 WINDOW = 1000
 MOST_COUNTED = 10_000
+# An estimate above this is not worth a count.
+SURELY_TOO_MANY = 20_000
 # MySQL's error for a statement that took longer than its hint allows.
 TOO_SLOW = 3024
 
@@ -66,7 +68,7 @@ class Search:
 
     def plans(self):
         """Statements with their values: the first one whose rows more than fill the page has them, else the last one."""
-        if not (self.department or self.title or self.status):
+        if not (self.q or self.department or self.title or self.gender or self.status):
             return [self.any_plan()]
         # Two names are rare: no need to walk.
         return [self.collect()] if len(self.q.split()) == 2 else [self.window(), self.collect()]
@@ -121,7 +123,7 @@ class Search:
         where, values = self.where()
         index, columns = SORTS[self.sort]
         walked = (
-            f"SELECT /*+ ORDER_INDEX(e {index}) */ {', '.join(f'e.{column}' for column in columns)}"
+            f"SELECT /*+ INDEX(e {index}) */ {', '.join(f'e.{column}' for column in columns)}"
             f" FROM employees e WHERE TRUE{self._order()} LIMIT {WINDOW}"
         )
         return (
@@ -134,7 +136,7 @@ class Search:
         """Those who match, sorted afterwards."""
         where, values = self.where()
         return (
-            f"SELECT /*+ NO_ORDER_INDEX(e) */ {COLUMNS} FROM employees e WHERE TRUE{where}{self._order()} LIMIT %s",
+            f"SELECT /*+ NO_ORDER_INDEX(e) NO_INDEX(e tandem_gender) */ {COLUMNS} FROM employees e WHERE TRUE{where}{self._order()} LIMIT %s",
             [*values, self.limit + 1],
         )
 

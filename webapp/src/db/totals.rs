@@ -9,6 +9,9 @@ use crate::search::{Filter, Search};
 /// How many are counted one by one. Where more match, the sample below knows their number well enough.
 const MOST_COUNTED: u64 = 10_000;
 
+/// An estimate above this is not worth a count: three standard errors lie between the two.
+const SURELY_TOO_MANY: u64 = 2 * MOST_COUNTED;
+
 /// How long counting may take, in milliseconds: a page should take no more than 30.
 const PATIENCE: u32 = 10;
 
@@ -24,32 +27,25 @@ pub struct Total {
     pub exact: bool,
 }
 
-impl Total {
-    /// The total, put right by what a page of the list shows: all of it, or more than an estimate says.
-    #[must_use]
-    pub fn with(self, search: &Search, page: &Page) -> Self {
-        let shown = page.employees.len() as u64;
-        match (self.exact, search.cursor.is_none(), page.next.is_some()) {
-            (true, ..) => self,
-            (false, true, false) => Self { count: shown, exact: true },
-            (false, _, more) => Self { count: self.count.max(shown + u64::from(more)), exact: false },
-        }
-    }
-}
-
-/// The size of the list of all employees that `filter` lets through, out of `everybody`.
+/// The size of the list of which `page` is shown, of a data set of `everybody`. A page that shows all of it tells by itself.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn total(db: &Database, filter: &Filter, everybody: u64) -> Result<Total, Error> {
-    if *filter == Filter::default() {
+pub async fn total(db: &Database, search: &Search, page: &Page, everybody: u64) -> Result<Total, Error> {
+    let shown = page.employees.len() as u64;
+    if search.filter == Filter::default() {
         return Ok(Total { count: everybody, exact: true });
     }
-    match count(db, filter).await? {
-        Some(count) if count <= MOST_COUNTED => Ok(Total { count, exact: true }),
-        Some(_) => Ok(Total { count: estimate(db, filter, everybody).await?.max(MOST_COUNTED), exact: false }),
-        None => Ok(Total { count: estimate(db, filter, everybody).await?, exact: false }),
+    if search.cursor.is_none() && page.next.is_none() {
+        return Ok(Total { count: shown, exact: true });
     }
+    let estimate = estimate(db, &search.filter, everybody).await?;
+    let counted = if estimate > SURELY_TOO_MANY { None } else { count(db, &search.filter).await? };
+    Ok(match counted {
+        Some(count) if count <= MOST_COUNTED => Total { count, exact: true },
+        Some(_) => Total { count: estimate.max(MOST_COUNTED), exact: false },
+        None => Total { count: estimate.max(shown + u64::from(page.next.is_some())), exact: false },
+    })
 }
 
 /// Counts them, up to [`MOST_COUNTED`] and one more; `None` where that takes too long.

@@ -63,12 +63,11 @@ pub(crate) async fn list_api(State(app): State<Arc<App>>, RawQuery(query): RawQu
     }))
 }
 
-/// A page of the list and the size of the whole list, each asked for on a connection of its own.
+/// A page of the list, and the size of the whole list.
 async fn list(app: &App, catalog: &Catalog, search: &Search) -> Result<(Page, Total), Error> {
     let everybody = catalog.counts.employees.unsigned_abs();
-    let (page, total) =
-        tokio::try_join!(db::employees::list(&app.db, search), db::totals::total(&app.db, &search.filter, everybody))?;
-    let total = total.with(search, &page);
+    let page = db::employees::list(&app.db, search).await?;
+    let total = db::totals::total(&app.db, search, &page, everybody).await?;
     Ok((page, total))
 }
 
