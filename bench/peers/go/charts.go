@@ -69,13 +69,15 @@ type Row struct {
 
 type Chart struct {
 	ID, Title, Description string
-	Drawings               []*Drawing
-	Head                   []string
-	Rows                   []Row
+	// How its signs are read, where that is not plain.
+	Key      string
+	Drawings []*Drawing
+	Head     []string
+	Rows     []Row
 }
 
 func chart(id, title, description string, draw func(screen) *Drawing, head []string, rows []Row) Chart {
-	return Chart{id, title, description, []*Drawing{draw(broad), draw(narrow)}, head, rows}
+	return Chart{id, title, description, "", []*Drawing{draw(broad), draw(narrow)}, head, rows}
 }
 
 func newDrawing(s screen, height float64) *Drawing {
@@ -464,7 +466,9 @@ func ranges(id, title, what string, groups []Group) Chart {
 		rows = append(rows, row)
 	}
 	head := []string{what, "Employees", "Lowest", "10 %", "25 %", "Median", "75 %", "90 %", "Highest", "Average"}
-	return chart(id, title, description, draw, head, rows)
+	c := chart(id, title, description, draw, head, rows)
+	c.Key = "The line goes from the 10 % to the 90 % mark, the bar is the middle half, and the mark in it the median."
+	return c
 }
 
 // A Change is a row of the summary of years; of the company where it has no department.

@@ -112,11 +112,12 @@ class Drawing:
             self.text("tick", at(place), y, "middle", str(years[place]))
 
 
-def chart(name, title, description, draw, table):
+def chart(name, title, description, draw, table, key=None):
     return {
         "id": name,
         "title": title,
         "description": description,
+        "key": key,
         "drawings": [draw(WIDE), draw(NARROW)],
         "table": table,
     }
@@ -310,7 +311,8 @@ def ranges(name, title, what, groups):
     figures = ("employees", "min", "p10", "p25", "median", "p75", "p90", "max", "mean")
     head = [what, "Employees", "Lowest", "10 %", "25 %", "Median", "75 %", "90 %", "Highest", "Average"]
     rows = [(label, link, [grouped(rounded(salaries[of])) for of in figures]) for label, link, salaries in groups]
-    return chart(name, title, description, draw, {"head": head, "rows": rows})
+    key = "The line goes from the 10 % to the 90 % mark, the bar is the middle half, and the mark in it the median."
+    return chart(name, title, description, draw, {"head": head, "rows": rows}, key)
 
 
 def fill(changes, department):

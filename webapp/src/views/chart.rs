@@ -30,6 +30,8 @@ pub struct Chart {
     title: String,
     /// What it shows, for who does not see it.
     description: String,
+    /// How its signs are read, where that is not plain.
+    key: Option<&'static str>,
     wide: Drawing,
     narrow: Drawing,
     /// `None` where the page has the figures anyway.

@@ -7,6 +7,7 @@ use crate::db::statistics::Year;
 pub fn hires_and_leavers(id: &'static str, title: String, names: [&'static str; 2], years: &[Year]) -> Chart {
     Chart {
         id,
+        key: None,
         description: describe(names, years),
         wide: draw(Screen::Wide, names, years),
         narrow: draw(Screen::Narrow, names, years),

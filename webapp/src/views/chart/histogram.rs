@@ -10,6 +10,7 @@ pub fn distribution(id: &'static str, title: String, bands: &[Band], salaries: &
     let table = widen(bands, 70);
     Chart {
         id,
+        key: None,
         description: format!(
             "{} people are paid {} to {}. Half of them get {} or less, the middle half from {} to {}.",
             group_digits(salaries.employees),

@@ -21,6 +21,7 @@ pub fn lines(id: &'static str, title: String, years: &[i32], series: &[Series]) 
     drawn.truncate(MOST);
     Chart {
         id,
+        key: None,
         description: describe(years, &drawn),
         wide: draw(Screen::Wide, years, &drawn),
         narrow: draw(Screen::Narrow, years, &drawn),

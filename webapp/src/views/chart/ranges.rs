@@ -24,6 +24,9 @@ pub fn ranges(id: &'static str, title: String, what: &'static str, ranges: &[Ran
         drawn.iter().map(|range| format!("{} {}", range.name, group_digits(range.salaries.median))).collect::<Vec<_>>();
     Chart {
         id,
+        key: Some(
+            "The line goes from the 10 % to the 90 % mark, the bar is the middle half, and the mark in it the median.",
+        ),
         description: if medians.is_empty() {
             "There is nobody.".to_owned()
         } else {

@@ -24,6 +24,7 @@ pub fn timeline(id: &'static str, title: String, hired: NaiveDate, career: &Care
     let axis = Axis::of(hired, career);
     Chart {
         id,
+        key: None,
         description: describe(hired, &lanes, career),
         wide: draw(Screen::Wide, &axis, &lanes, &career.salaries),
         narrow: draw(Screen::Narrow, &axis, &lanes, &career.salaries),
