@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod departments;
 pub mod employees;
 pub mod exports;
+mod moment;
 mod monitor;
 pub mod overview;
 pub mod schema;
@@ -18,6 +19,7 @@ mod timings;
 pub mod totals;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 use crate::config::DatabaseConfig;
 use crate::traces::{QuerySpan, Tracer};
 use batch::Batch;
+use moment::Moment;
 use monitor::Monitor;
 use timings::{Name, Timings, Turns};
 
@@ -119,6 +122,8 @@ pub struct Database {
     address: String,
     pool_size: u32,
     query_timeout: Duration,
+    /// When a connection last died under a query.
+    last_death: Arc<Moment>,
     monitor: Monitor,
     turns: Turns,
     timings: Timings,
@@ -135,14 +140,19 @@ impl Database {
             config.query_timeout.as_millis()
         )
         .into();
+        let last_death = Arc::new(Moment::new());
+        let died = Arc::clone(&last_death);
         let pool = MySqlPoolOptions::new()
             .max_connections(config.pool_size)
             // Waiting for a turn is part of the query's time; an outage ends it earlier.
             .acquire_timeout(config.query_timeout)
             .max_lifetime(config.max_lifetime)
             .test_before_acquire(false)
-            .before_acquire(|connection, about| {
-                Box::pin(async move { if about.idle_for < TRUSTED { Ok(true) } else { ping(connection).await } })
+            .before_acquire(move |connection, about| {
+                // Whoever was idle while another connection died may be dead as well, after a failover for one.
+                let outlived = Instant::now().checked_sub(about.idle_for).is_some_and(|since| since > died.last());
+                let trusted = outlived && about.idle_for < TRUSTED;
+                Box::pin(async move { if trusted { Ok(true) } else { ping(connection).await } })
             })
             .after_connect(move |connection, _| {
                 let session = session.clone();
@@ -174,6 +184,7 @@ impl Database {
             address,
             pool_size: config.pool_size,
             query_timeout: config.query_timeout,
+            last_death,
             monitor,
             turns: Turns::new(config.pool_size),
             timings: Timings::default(),
@@ -268,7 +279,13 @@ impl Database {
         let deadline = Instant::now() + self.query_timeout;
         let limited = async || match tokio::time::timeout_at(deadline, query(&self.pool)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err((connection_died(&error), Error::from(error))),
+            Ok(Err(error)) => {
+                let died = connection_died(&error);
+                if died {
+                    self.last_death.note();
+                }
+                Err((died, Error::from(error)))
+            }
             Err(_) => Err((false, Error::TooSlow(format!("no answer within {:?}", self.query_timeout)))),
         };
         let answered = async {

@@ -72,6 +72,24 @@ impl Fixture {
         self.connection().await.execute(sql).await.unwrap();
     }
 
+    /// Kills every other connection to this database, as a server that goes away would.
+    async fn kill_all(&self, root: &mut MySqlConnection) {
+        let ids: Vec<u64> =
+            sqlx::query_scalar("SELECT id FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()")
+                .bind(&self.name)
+                .fetch_all(&mut *root)
+                .await
+                .unwrap();
+        assert!(!ids.is_empty());
+        for id in ids {
+            // It may have ended by itself since.
+            match root.execute(AssertSqlSafe(format!("KILL {id}"))).await {
+                Err(sqlx::Error::Database(error)) if error.message().starts_with("Unknown thread id") => {}
+                done => drop(done.unwrap()),
+            }
+        }
+    }
+
     fn config(&self) -> DatabaseConfig {
         let options = self.server.clone().database(&self.name);
         DatabaseConfig {
@@ -454,16 +472,21 @@ async fn killed_connections_cost_no_request() {
     let mut root = fixture.connection().await;
     for _ in 0..5 {
         assert_eq!(db::employees::show(&db).await.unwrap().len(), 9);
-        let ids: Vec<u64> =
-            sqlx::query_scalar("SELECT id FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()")
-                .bind(&fixture.name)
-                .fetch_all(&mut root)
-                .await
-                .unwrap();
-        assert!(!ids.is_empty());
-        for id in ids {
-            root.execute(AssertSqlSafe(format!("KILL {id}"))).await.unwrap();
+        fixture.kill_all(&mut root).await;
+    }
+}
+
+#[tokio::test]
+async fn all_connections_of_the_pool_may_die_at_once() {
+    let fixture = fixture!(Fixture::loaded());
+    let db = fixture.database();
+    let mut root = fixture.connection().await;
+    let search = Search::parse("").unwrap();
+    for _ in 0..5 {
+        for found in futures_util::future::join_all((0..8).map(|_| db::employees::list(&db, &search))).await {
+            assert!(!found.unwrap().employees.is_empty());
         }
+        fixture.kill_all(&mut root).await;
     }
 }
 

@@ -11,7 +11,6 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
@@ -20,6 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::moment::Moment;
 use crate::vital::vital;
 
 /// Between two questions, while the database answers and nobody doubts it, and otherwise.
@@ -40,7 +40,7 @@ enum State {
 /// Asks until it is dropped.
 pub(super) struct Monitor {
     state: watch::Receiver<State>,
-    answers: Arc<Answers>,
+    answers: Arc<Moment>,
     doubts: Arc<Notify>,
     task: JoinHandle<()>,
 }
@@ -55,7 +55,7 @@ impl Monitor {
         while_away: impl Fn() + Send + 'static,
     ) -> Self {
         let (sender, state) = watch::channel(State::Unknown);
-        let answers = Arc::new(Answers { epoch: Instant::now(), last: AtomicU64::new(0) });
+        let answers = Arc::new(Moment::new());
         let doubts = Arc::<Notify>::default();
         let inquiry = Inquiry {
             options: options.clone().disable_statement_logging(),
@@ -108,24 +108,6 @@ impl Drop for Monitor {
     }
 }
 
-/// When the database last answered anything, in milliseconds since `epoch`.
-struct Answers {
-    epoch: Instant,
-    last: AtomicU64,
-}
-
-impl Answers {
-    fn note(&self) {
-        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
-    }
-
-    /// When that was; the beginning where it never was.
-    fn last(&self) -> Instant {
-        self.epoch + Duration::from_millis(self.last.load(Ordering::Relaxed))
-    }
-}
-
 /// Why a question got no answer.
 enum Silence {
     /// None came in time, and no other query was answered either.
@@ -149,7 +131,8 @@ struct Inquiry {
     options: MySqlConnectOptions,
     address: String,
     patience: Duration,
-    answers: Arc<Answers>,
+    /// When the database last answered anything.
+    answers: Arc<Moment>,
     doubts: Arc<Notify>,
 }
 
