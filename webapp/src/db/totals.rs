@@ -9,7 +9,7 @@ use crate::search::{Filter, Search};
 /// How many are counted one by one. Where more match, the sample below knows their number well enough.
 const MOST_COUNTED: u64 = 10_000;
 
-/// An estimate above this is not worth a count: three standard errors lie between the two.
+/// An estimate above this is not worth a count: of the full data set, more than five standard errors lie between the two.
 const SURELY_TOO_MANY: u64 = 2 * MOST_COUNTED;
 
 /// How long counting may take, in milliseconds: a page should take no more than 30.
