@@ -194,6 +194,16 @@ test("what cannot be looked for is said in the place of the results, and the lis
   complaints = complaints.filter((text) => !text.includes("400"));
 });
 
+test("the page of a search that cannot be made follows its form as well", async () => {
+  await page.goto(new URL("/employees?q=one+two+three", base).href);
+  assert.equal(await name().getAttribute("aria-invalid"), "true");
+  await name().fill("kagan");
+  await answered("q=kagan");
+  assert.ok((await rows()).length > 0);
+  assert.equal(await name().getAttribute("aria-invalid"), null);
+  complaints = complaints.filter((text) => !text.includes("400"));
+});
+
 test("a server that is away is said to be away", async () => {
   await open("/employees");
   await page.route(/q=/, (route) => route.abort());

@@ -128,6 +128,25 @@ test("a department leads to its people", async () => {
   assert.match(await page.locator("main").innerText(), /Development/);
 });
 
+test("a search that cannot be made keeps what was entered, and goes on from there", async () => {
+  await page.goto(new URL("/employees", base).href);
+  const search = () => Promise.all([page.waitForNavigation(), page.getByRole("button", { name: "Search" }).click()]);
+  await page.getByLabel("Name", { exact: true }).fill("one two three");
+  await page.getByLabel("Gender").selectOption("F");
+  await search();
+  await picture("bad-search");
+  assert.match(await page.locator("main").innerText(), /q is "one two three": give the beginning of a first name/);
+  const name = page.getByLabel("Name", { exact: true });
+  assert.equal(await name.inputValue(), "one two three");
+  assert.equal(await name.getAttribute("aria-invalid"), "true");
+  assert.equal(await page.getByLabel("Gender").inputValue(), "F");
+  await name.fill("ka");
+  await search();
+  assert.match(page.url(), /gender=F/);
+  assert.ok((await page.locator("tbody tr").count()) > 0);
+  complaints = complaints.filter((text) => !text.includes("400"));
+});
+
 test("a wrong address is answered with a page that leads back", async () => {
   const answer = await page.goto(new URL("/employees/1", base).href);
   assert.equal(answer.status(), 404);

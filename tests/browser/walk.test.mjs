@@ -26,6 +26,7 @@ const PAGES = [
   ["salaries-group", "/salaries?department=d005&title=Senior+Engineer&gender=F", 200],
   ["salaries-nobody", "/salaries?title=nobody+has+this+title", 200],
   ["not-found", "/employees/1", 404],
+  ["bad-search", "/employees?q=one+two+three", 400],
   ["bad-request", "/salaries?gender=neither", 400],
 ];
 const SCREENS = [

@@ -113,8 +113,11 @@ pub fn under_load<T>(
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..clients).map(|_| scope.spawn(|| client(address, keepalive, method, &stop))).collect();
-        let result = run();
-        stop.store(true, Ordering::Relaxed);
+        let result = {
+            // Also where `run` panics, or the workers would be waited for without end.
+            let _stops = Stop(&stop);
+            run()
+        };
         let mut met = Met::default();
         for worker in workers {
             let one = worker.join().unwrap();
@@ -124,6 +127,14 @@ pub fn under_load<T>(
         }
         (result, met)
     })
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn client(address: SocketAddr, keepalive: bool, method: &str, stop: &AtomicBool) -> Met {

@@ -39,6 +39,32 @@ fn an_application_that_does_not_answer_is_excused_in_plain_words() {
 }
 
 #[test]
+fn what_nginx_says_itself_is_as_safe_as_what_the_application_says() {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    let broken = "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n";
+    let page = container.get("/metrics");
+    let style = container.get("/.tandem/style.css");
+    for (status, answer) in [(404, &page), (400, &container.request(broken).unwrap()), (200, &style)] {
+        assert_eq!(answer.status, status);
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'self'; ") && !policy.contains("unsafe"), "{policy}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{name}");
+        }
+        assert!(answer.header("permissions-policy").unwrap().contains("geolocation=()"));
+        assert!(answer.header("x-request-id").is_some() && answer.header("x-served-by").is_some());
+    }
+    // The policy allows no style in the page, but its file.
+    assert!(!page.body.contains("<style") && page.body.contains("href=\"/.tandem/style.css\""), "{}", page.body);
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
+}
+
+#[test]
 fn every_answer_says_who_served_it_once() {
     let image = image_or_skip!();
     let speaks = strict(&image, &["--hostname=a"]).serving();
@@ -115,7 +141,14 @@ fn what_is_too_large_or_too_slow_is_refused() {
     assert!(page.body.contains("larger than this server accepts") && page.header("retry-after").is_none(), "{page:?}");
     assert_eq!(post("/api/v1/x").header("content-type"), Some("application/problem+json"));
     assert_eq!(container.get(&format!("/{}", "a".repeat(3000))).status, 414);
-    assert_eq!(container.get_with("/", &format!("X-Long: {}", "a".repeat(3000))).status, 431);
+    let long = format!("X-Long: {}", "a".repeat(3000));
+    assert_eq!(container.get_with("/", &long).status, 431);
+    for (status, answer) in [
+        (414, container.get(&format!("/api/v1/employees?q={}", "a".repeat(3000)))),
+        (431, container.get_with("/api/v1/x", &long)),
+    ] {
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/problem+json")));
+    }
     // A header that never ends: the connection does.
     let mut slow = TcpStream::connect(container.address()).unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").unwrap();
@@ -132,6 +165,21 @@ fn text_is_compressed_for_who_takes_it() {
     assert_eq!(packed.header("content-encoding"), Some("gzip"));
     assert!(packed.body.len() < 2000);
     assert_eq!(container.get("/big?100000").header("content-encoding"), None);
+}
+
+#[rstest]
+#[case("", "Accept-Encoding")]
+#[case("accept-encoding", "accept-encoding")]
+#[case("Cookie", "Cookie, Accept-Encoding")]
+#[case("Cookie,Accept-Encoding", "Cookie,Accept-Encoding")]
+#[case("X-Accept-Encoding", "X-Accept-Encoding, Accept-Encoding")]
+#[case("*", "*")]
+fn what_an_answer_depends_on_is_said_once(#[case] said: &str, #[case] sent: &str) {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    for encoding in ["identity", "gzip"] {
+        let answer = container.get_with(&format!("/vary?{said}"), &format!("Accept-Encoding: {encoding}"));
+        assert_eq!(answer.header("vary"), Some(sent), "{encoding}");
+    }
 }
 
 #[test]

@@ -58,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, "x" * int(argument))
         elif path == "encoded":
             self.answer(200, "x" * int(argument), Content_Encoding="br", Vary="Accept-Encoding")
+        elif path == "vary":
+            self.answer(200, "x" * 10000, Vary=argument)
         elif path == "stderr":
             print(argument, file=sys.stderr, flush=True)
             self.answer(200, "said\n")

@@ -35,14 +35,16 @@ const update = async () => {
   try {
     const answer = await fetch(wanted, { signal });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const mistake = page.querySelector("#mistake");
     const found = page.querySelector("#results");
-    if (found) {
+    if (found && !mistake) {
+      form.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
       results.replaceChildren(...found.childNodes);
       announcement.textContent = results.querySelector("h2").textContent;
       history.replaceState(null, "", wanted);
     } else {
       // The page of an error says what is wrong.
-      complain(page.querySelector("main p")?.textContent ?? "The server did not understand this search.");
+      complain(mistake?.textContent ?? "The server did not understand this search.");
     }
   } catch (error) {
     if (signal.aborted) return;

@@ -3,7 +3,7 @@
 //!
 //! Handlers call `db::noun::function(&Database, …)`; the function hands its query to [`Database::read`], which adds
 //! what every query needs: a time limit, an end at once when the database goes away, one retry where a pooled connection
-//! turned out to be dead, and an [`Error`] that tells "the database is away" from "we made a mistake".
+//! turned out to be dead, another server's answer where one of several is silent, and an [`Error`] that tells "the database is away" from "we made a mistake".
 
 mod batch;
 pub mod dataset;
@@ -18,14 +18,15 @@ pub mod statistics;
 mod timings;
 pub mod totals;
 
-use std::borrow::Cow;
+use std::io::ErrorKind;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions};
-use sqlx::{Connection, Executor};
-use tokio::time::Instant;
+use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::DatabaseConfig;
 use crate::traces::{QuerySpan, Tracer};
@@ -40,6 +41,12 @@ const TRUSTED: Duration = Duration::from_secs(1);
 
 /// How long it may take to answer that before it counts as dead.
 const PING_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// For how long after a connection died those that are released are asked whether they still live.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// Between two servers of several, where the first one cannot be asked.
+const NEXT: Duration = Duration::from_millis(50);
 
 /// Statements that are kept prepared on each connection: enough for every fixed query and the common searches.
 const PREPARED_STATEMENTS: usize = 50;
@@ -111,9 +118,46 @@ pub(crate) fn server_code(error: &sqlx::Error) -> u16 {
 }
 
 /// Whether the connection died under the query, so that trying once more on another one makes sense: an I/O error,
-/// a server that is shutting down, a session that was killed.
+/// a server that is shutting down or lets nobody in for now, a session that was killed.
 fn connection_died(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) || matches!(server_code(error), 1053 | 1927 | 3169)
+    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
+        || matches!(server_code(error), 1053 | 1927 | 3032 | 3169)
+}
+
+/// Why one try of a query gave no answer, and whether another one makes sense.
+struct Failure {
+    died: bool,
+    error: Error,
+}
+
+/// The answer of the first try that has one. Where the connection died, there is one more try. Of several servers, as many are
+/// asked as there is time for, and one that is silent for so long is given up, at most twice: it may be slow, and not dead.
+async fn tries<T, Fut: Future<Output = Result<T, Failure>>>(
+    silence: Option<Duration>,
+    deadline: Instant,
+    given_up: impl Fn(),
+    try_once: impl Fn() -> Fut,
+) -> Result<T, Failure> {
+    let Some(silence) = silence else {
+        return match try_once().await {
+            Err(Failure { died: true, .. }) => try_once().await,
+            result => result,
+        };
+    };
+    let mut silent = 0;
+    loop {
+        let mut attempt = pin!(try_once());
+        // Each ends at the deadline at the latest.
+        let patience = if silent < 2 { silence } else { Duration::MAX };
+        match timeout(patience, attempt.as_mut()).await {
+            Ok(Err(Failure { died: true, .. })) if Instant::now() < deadline => sleep(NEXT).await,
+            Ok(result) => return result,
+            Err(_) => {
+                given_up();
+                silent += 1;
+            }
+        }
+    }
 }
 
 /// The pool that all pages are read through.
@@ -122,6 +166,8 @@ pub struct Database {
     address: String,
     pool_size: u32,
     query_timeout: Duration,
+    /// How long one of several servers may be silent before another one is asked; `None` where there is only one.
+    silence: Option<Duration>,
     /// When a connection last died under a query.
     last_death: Arc<Moment>,
     monitor: Monitor,
@@ -135,13 +181,18 @@ pub struct Database {
 impl Database {
     /// A pool that has no connection yet. Must be called inside of a Tokio runtime.
     pub fn new(config: &DatabaseConfig) -> Self {
-        let session: Cow<'static, str> = format!(
-            "SET SESSION max_execution_time = {}, SESSION transaction_read_only = ON",
-            config.query_timeout.as_millis()
-        )
-        .into();
+        let opening = Opening {
+            options: config.reads.clone().statement_cache_capacity(PREPARED_STATEMENTS + FIRST_USES),
+            session: format!(
+                "SET SESSION max_execution_time = {}, SESSION transaction_read_only = ON",
+                config.query_timeout.as_millis()
+            )
+            .into(),
+            patience: config.connect_timeout,
+        };
         let last_death = Arc::new(Moment::new());
-        let died = Arc::clone(&last_death);
+        let (before, after) = (Arc::clone(&last_death), Arc::clone(&last_death));
+        let (acquired, released, connected) = (opening.clone(), opening.clone(), opening.clone());
         let pool = MySqlPoolOptions::new()
             .max_connections(config.pool_size)
             // Waiting for a turn is part of the query's time; an outage ends it earlier.
@@ -150,26 +201,26 @@ impl Database {
             .test_before_acquire(false)
             .before_acquire(move |connection, about| {
                 // Whoever was idle while another connection died may be dead as well, after a failover for one.
-                let outlived = Instant::now().checked_sub(about.idle_for).is_some_and(|since| since > died.last());
+                let outlived = Instant::now().checked_sub(about.idle_for).is_some_and(|since| since > before.last());
                 let trusted = outlived && about.idle_for < TRUSTED;
-                Box::pin(async move { if trusted { Ok(true) } else { ping(connection).await } })
+                let opening = acquired.clone();
+                Box::pin(async move { if trusted { Ok(true) } else { opening.check(connection).await } })
             })
             .after_connect(move |connection, _| {
-                let session = session.clone();
-                Box::pin(async move {
-                    connection.execute(sqlx::AssertSqlSafe(session.as_ref())).await?;
-                    Ok(())
-                })
+                let opening = connected.clone();
+                Box::pin(async move { opening.set_up(connection).await })
             })
-            .after_release(|connection, _| {
+            .after_release(move |connection, _| {
+                let doubted = after.last().elapsed() < DOUBT;
+                let opening = released.clone();
                 Box::pin(async move {
                     if connection.cached_statements_size() >= PREPARED_STATEMENTS {
                         forget_statements(connection).await?;
                     }
-                    Ok(true)
+                    if doubted { opening.check(connection).await } else { Ok(true) }
                 })
             })
-            .connect_lazy_with(config.reads.clone().statement_cache_capacity(PREPARED_STATEMENTS + FIRST_USES));
+            .connect_lazy_with(opening.options);
         let address = address(&config.reads);
         // A server that shuts down waits for its clients to go, and what is still open then is dead afterwards.
         let idle = pool.clone();
@@ -178,12 +229,15 @@ impl Database {
                 drop(connection.detach());
             }
         };
-        let monitor = Monitor::start(&config.reads, address.clone(), config.connect_timeout, let_go);
+        // Behind a host for reads of its own there are several servers, of which one may be away.
+        let replicas = config.reads.get_host() != config.primary.get_host();
+        let monitor = Monitor::start(&config.reads, address.clone(), config.connect_timeout, replicas, let_go);
         Self {
             pool,
             address,
             pool_size: config.pool_size,
             query_timeout: config.query_timeout,
+            silence: replicas.then_some(config.connect_timeout),
             last_death,
             monitor,
             turns: Turns::new(config.pool_size),
@@ -277,25 +331,28 @@ impl Database {
             return Err(Error::Unavailable(reason.to_string()));
         }
         let deadline = Instant::now() + self.query_timeout;
-        let limited = async || match tokio::time::timeout_at(deadline, query(&self.pool)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                let died = connection_died(&error);
-                if died {
-                    self.last_death.note();
+        let query = &query;
+        let try_once = || async move {
+            match timeout_at(deadline, query(&self.pool)).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(error)) => {
+                    let died = connection_died(&error);
+                    if died {
+                        self.last_death.note();
+                    }
+                    Err(Failure { died, error: Error::from(error) })
                 }
-                Err((died, Error::from(error)))
+                Err(_) => {
+                    let error = Error::TooSlow(format!("no answer within {:?}", self.query_timeout));
+                    Err(Failure { died: false, error })
+                }
             }
-            Err(_) => Err((false, Error::TooSlow(format!("no answer within {:?}", self.query_timeout)))),
         };
         let answered = async {
             let _turn = self.turns.take(deadline).await?;
             let _asked = self.timings.begin(name);
-            let result = match limited().await {
-                Err((true, _)) => limited().await,
-                result => result,
-            };
-            result.map_err(|(_, error)| error)
+            let answer = tries(self.silence, deadline, || self.last_death.note(), try_once).await;
+            answer.map_err(|failure| failure.error)
         };
         tokio::select! {
             // The query first: one that has its answer keeps it.
@@ -317,12 +374,44 @@ impl Database {
     }
 }
 
-/// `Err` where the connection is dead, which makes the pool drop it without ceremony and open another one.
+/// How a connection of the pool is opened.
+#[derive(Clone)]
+struct Opening {
+    options: MySqlConnectOptions,
+    session: Arc<str>,
+    /// How long it may take.
+    patience: Duration,
+}
+
+impl Opening {
+    async fn set_up(&self, connection: &mut MySqlConnection) -> sqlx::Result<()> {
+        connection.execute(sqlx::AssertSqlSafe(&*self.session)).await.map(|_| ())
+    }
+
+    /// Whether the connection lives. A new one takes the place of one that is silent: the pool would close that one in an
+    /// orderly way, and wait for it, and keep its place until then.
+    async fn check(&self, connection: &mut MySqlConnection) -> sqlx::Result<bool> {
+        match ping(connection).await {
+            Err(sqlx::Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
+                let open = async {
+                    let mut fresh = self.options.connect().await?;
+                    self.set_up(&mut fresh).await?;
+                    Ok(fresh)
+                };
+                *connection = timeout(self.patience, open).await.unwrap_or(Err(sqlx::Error::Io(error)))?;
+                Ok(true)
+            }
+            lives => lives,
+        }
+    }
+}
+
+/// `Err` where the connection is dead, which makes the pool drop it and open another one.
 async fn ping(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
-    match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
+    match timeout(PING_TIMEOUT, connection.ping()).await {
         Ok(Ok(())) => Ok(true),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
     }
 }
 
@@ -346,12 +435,56 @@ pub(crate) fn address(options: &MySqlConnectOptions) -> String {
 mod tests {
     use super::*;
     use rstest::rstest;
+    use std::cell::Cell;
 
     #[rstest]
     #[case("mysql://a:b@db/x", "db:3306/x")]
     #[case("mysql://a:b@[::1]:3307/x", "[::1]:3307/x")]
     fn the_address_has_no_secret(#[case] url: &str, #[case] shown: &str) {
         assert_eq!(address(&url.parse().unwrap()), shown);
+    }
+
+    const LIMIT: Duration = Duration::from_secs(5);
+    const SILENCE: Duration = Duration::from_secs(1);
+
+    /// How tries end that do so after so many milliseconds: `Ok`, or whether the connection died. Returns what came of them,
+    /// after how many, and when.
+    async fn outcome(silence: Option<Duration>, each: &[(u64, Result<(), bool>)]) -> (Result<(), bool>, usize, u64) {
+        let began = Instant::now();
+        let count = Cell::new(0);
+        let result = tries(
+            silence,
+            began + LIMIT,
+            || {},
+            || {
+                let (after, result) = each[count.replace(count.get() + 1).min(each.len() - 1)];
+                async move {
+                    sleep(Duration::from_millis(after)).await;
+                    result.map_err(|died| Failure { died, error: Error::Failed(String::new()) })
+                }
+            },
+        );
+        let result = result.await.map_err(|failure| failure.died);
+        (result, count.get(), u64::try_from(began.elapsed().as_millis()).unwrap())
+    }
+
+    #[rstest]
+    #[case::answers(None, &[(9, Ok(()))], (Ok(()), 1, 9))]
+    #[case::one_more(None, &[(9, Err(true)), (9, Ok(()))], (Ok(()), 2, 18))]
+    #[case::no_third(None, &[(9, Err(true))], (Err(true), 2, 18))]
+    #[case::waits_for_the_only_one(None, &[(4000, Ok(()))], (Ok(()), 1, 4000))]
+    #[case::of_several_the_third(Some(SILENCE), &[(9, Err(true)), (9, Err(true)), (9, Ok(()))], (Ok(()), 3, 127))]
+    #[case::all_are_dead(Some(SILENCE), &[(950, Err(true))], (Err(true), 6, 5950))]
+    #[case::one_is_silent(Some(SILENCE), &[(5000, Err(false)), (9, Ok(()))], (Ok(()), 2, 1009))]
+    #[case::all_are_slow(Some(SILENCE), &[(1200, Ok(()))], (Ok(()), 3, 3200))]
+    #[case::a_mistake(Some(SILENCE), &[(9, Err(false))], (Err(false), 1, 9))]
+    #[tokio::test(start_paused = true)]
+    async fn a_query_is_tried_again(
+        #[case] silence: Option<Duration>,
+        #[case] each: &[(u64, Result<(), bool>)],
+        #[case] expected: (Result<(), bool>, usize, u64),
+    ) {
+        assert_eq!(outcome(silence, each).await, expected);
     }
 
     #[test]

@@ -144,12 +144,13 @@ pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response {
     Error::Internal.into_response()
 }
 
-/// The answer to HEAD, made of the one to GET.
+/// The answer to HEAD, made of the one to GET. A stream stays, for axum to drop: it would say of an empty body that the
+/// content has no bytes, and nobody knows how many a stream has.
 fn without_body(mut response: Response) -> Response {
     if let Some(length) = response.body().size_hint().exact() {
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        *response.body_mut() = Body::empty();
     }
-    *response.body_mut() = Body::empty();
     response
 }
 

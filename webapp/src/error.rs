@@ -115,7 +115,7 @@ impl IntoResponse for Error {
 
 impl From<Invalid> for Error {
     fn from(invalid: Invalid) -> Self {
-        Self::BadRequest(invalid.0)
+        Self::BadRequest(invalid.message)
     }
 }
 

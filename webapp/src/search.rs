@@ -23,10 +23,21 @@ pub const MAX_LIMIT: u32 = 100;
 /// The parameters that choose a page of a list, and not the list.
 pub(crate) const PAGE_PARAMETERS: &[&str] = &["limit", "cursor"];
 
-/// Why a query string is refused: one sentence, for the reader.
+/// Why a query string is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Invalid(pub String);
+#[error("{message}")]
+pub struct Invalid {
+    /// The parameter that is wrong; empty where it is none of them.
+    pub parameter: String,
+    /// One sentence, for the reader.
+    pub message: String,
+}
+
+impl Invalid {
+    fn new(parameter: &str, message: String) -> Self {
+        Self { parameter: parameter.to_owned(), message }
+    }
+}
 
 /// The beginning of a first or last name, or of both in either order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,47 +207,65 @@ impl Search {
     /// # Errors
     /// One sentence that names the parameter and says what is allowed.
     pub fn parse(query: &str) -> Result<Self, Invalid> {
-        let mut search = Self::default();
-        let (mut sort, mut order, mut limit, mut cursor) = (None, None, None, None::<String>);
-        for (name, value) in pairs(query)? {
-            let filter = &mut search.filter;
-            match name.as_ref() {
-                "q" => set(&name, &value, &mut filter.name, words)?,
-                "department" => set(&name, &value, &mut filter.department, department)?,
-                "title" => set(&name, &value, &mut filter.title, plain)?,
-                "gender" => set(&name, &value, &mut filter.gender, str::parse)?,
-                "born_from" => set(&name, &value, &mut filter.born_from, date)?,
-                "born_to" => set(&name, &value, &mut filter.born_to, date)?,
-                "hired_from" => set(&name, &value, &mut filter.hired_from, date)?,
-                "hired_to" => set(&name, &value, &mut filter.hired_to, date)?,
-                "status" => set(&name, &value, &mut filter.status, str::parse)?,
-                "sort" => set(&name, &value, &mut sort, str::parse)?,
-                "order" => set(&name, &value, &mut order, str::parse)?,
-                "limit" => set(&name, &value, &mut limit, str::parse)?,
-                "cursor" => set(&name, &value, &mut cursor, |text| Ok(text.to_owned()))?,
-                _ => return Err(unknown(&name)),
-            }
+        match Self::read(query) {
+            (search, None) => Ok(search),
+            (_, Some(mistake)) => Err(mistake),
         }
+    }
+
+    /// Reads a query string as far as it can be read, with the first thing that is wrong with it.
+    pub fn read(query: &str) -> (Self, Option<Invalid>) {
+        let mut search = Self::default();
+        let mistake = search.fill(query).err();
+        (search, mistake)
+    }
+
+    /// Goes on after a mistake, so that one field costs no other what was entered in it.
+    fn fill(&mut self, query: &str) -> Result<(), Invalid> {
+        let (mut sort, mut order, mut limit, mut cursor) = (None, None, None, None::<String>);
+        let mut all = Ok(());
+        for (name, value) in pairs(query)? {
+            let filter = &mut self.filter;
+            let one = match name.as_ref() {
+                "q" => set(&name, &value, &mut filter.name, words),
+                "department" => set(&name, &value, &mut filter.department, department),
+                "title" => set(&name, &value, &mut filter.title, plain),
+                "gender" => set(&name, &value, &mut filter.gender, str::parse),
+                "born_from" => set(&name, &value, &mut filter.born_from, date),
+                "born_to" => set(&name, &value, &mut filter.born_to, date),
+                "hired_from" => set(&name, &value, &mut filter.hired_from, date),
+                "hired_to" => set(&name, &value, &mut filter.hired_to, date),
+                "status" => set(&name, &value, &mut filter.status, str::parse),
+                "sort" => set(&name, &value, &mut sort, str::parse),
+                "order" => set(&name, &value, &mut order, str::parse),
+                "limit" => set(&name, &value, &mut limit, str::parse),
+                "cursor" => set(&name, &value, &mut cursor, |text| Ok(text.to_owned())),
+                _ => Err(unknown(&name)),
+            };
+            all = all.and(one);
+        }
+        self.sort = sort.unwrap_or_default();
+        self.order = order.unwrap_or_default();
+        self.limit = limit.unwrap_or_default();
+        all?;
         for (from_name, from, to_name, to) in [
-            ("born_from", search.filter.born_from, "born_to", search.filter.born_to),
-            ("hired_from", search.filter.hired_from, "hired_to", search.filter.hired_to),
+            ("born_from", self.filter.born_from, "born_to", self.filter.born_to),
+            ("hired_from", self.filter.hired_from, "hired_to", self.filter.hired_to),
         ] {
             if let (Some(from), Some(to)) = (from, to)
                 && from > to
             {
-                return Err(Invalid(format!("{from_name} ({from}) is later than {to_name} ({to})")));
+                return Err(Invalid::new(from_name, format!("{from_name} ({from}) is later than {to_name} ({to})")));
             }
         }
-        search.sort = sort.unwrap_or_default();
-        search.order = order.unwrap_or_default();
-        search.limit = limit.unwrap_or_default();
         // Last: a cursor belongs to the list that all other parameters describe.
         if let Some(text) = cursor {
-            search.cursor = Some(Cursor::decode(&text, &search).ok_or_else(|| {
-                Invalid("cursor does not belong to this list: start again from its first page".to_owned())
+            self.cursor = Some(Cursor::decode(&text, self).ok_or_else(|| {
+                let message = "cursor does not belong to this list: start again from its first page".to_owned();
+                Invalid::new("cursor", message)
             })?);
         }
-        Ok(search)
+        Ok(())
     }
 
     /// The query string of this list without its cursor: what identifies the list.
@@ -283,7 +312,8 @@ impl Whole {
     /// One sentence that names the parameter and says what is allowed.
     pub fn parse(query: &str) -> Result<Self, Invalid> {
         let search = Search::parse(query)?;
-        match form_urlencoded::parse(query.as_bytes()).find(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
+        let mut given = form_urlencoded::parse(query.as_bytes()).filter(|(_, value)| !is_empty(value));
+        match given.find(|(name, _)| PAGE_PARAMETERS.contains(&name.as_ref())) {
             Some((name, _)) => Err(unknown(&name)),
             None => Ok(Self(search)),
         }
@@ -305,14 +335,14 @@ impl fmt::Display for Name {
 /// It is.
 pub(crate) fn pairs(query: &str) -> Result<form_urlencoded::Parse<'_>, Invalid> {
     if query.len() > MAX_QUERY {
-        return Err(Invalid(format!("the query is longer than {MAX_QUERY} characters")));
+        return Err(Invalid::new("", format!("the query is longer than {MAX_QUERY} characters")));
     }
     Ok(form_urlencoded::parse(query.as_bytes()))
 }
 
 /// Refuses a parameter that a page does not have.
 pub fn unknown(name: &str) -> Invalid {
-    Invalid(format!("there is no parameter {}", shorten(name)))
+    Invalid::new(name, format!("there is no parameter {}", shorten(name)))
 }
 
 /// Whole numbers in plain decimal digits, without a sign.
@@ -329,6 +359,11 @@ pub fn department(text: &str) -> Result<String, String> {
     if good { Ok(text.to_owned()) } else { Err("1 to 4 letters and digits".to_owned()) }
 }
 
+/// Whether a value counts as not given.
+fn is_empty(value: &str) -> bool {
+    value.trim().is_empty()
+}
+
 /// Stores one parameter, unless it is empty.
 pub(crate) fn set<T>(
     name: &str,
@@ -336,11 +371,12 @@ pub(crate) fn set<T>(
     slot: &mut Option<T>,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<(), Invalid> {
-    if value.trim().is_empty() {
+    if is_empty(value) {
         return Ok(());
     }
-    let parsed = parse(value).map_err(|allowed| Invalid(format!("{name} is {}: give {allowed}", shorten(value))))?;
-    if slot.replace(parsed).is_some() { Err(Invalid(format!("{name} is given twice"))) } else { Ok(()) }
+    let refused = |how| Invalid::new(name, format!("{name} is {how}"));
+    let parsed = parse(value).map_err(|allowed| refused(format!("{}: give {allowed}", shorten(value))))?;
+    if slot.replace(parsed).is_some() { Err(refused("given twice".to_owned())) } else { Ok(()) }
 }
 
 /// One line of text, without the white space around it.
@@ -374,6 +410,12 @@ pub fn storable(date: &NaiveDate) -> bool {
     (1000..=9999).contains(&date.year())
 }
 
+/// What a field of a form held, in which it need not mean anything.
+pub fn typed(query: &str, field: &str) -> String {
+    let found = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == field);
+    found.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
 /// The text in quotes, at most 40 characters of it: error messages repeat what they complain of, but not all of it.
 pub fn shorten(text: &str) -> String {
     let cut: String = text.chars().take(40).collect();
@@ -397,6 +439,11 @@ mod tests {
         let query = "q=&department=&title=&gender=&born_from=&born_to=&hired_from=&hired_to=&status=&sort=&order=&limit=&cursor=";
         assert_eq!(Search::parse(query), Ok(Search::default()));
         assert_eq!(Search::parse(""), Ok(Search::default()));
+    }
+
+    #[test]
+    fn a_form_with_empty_fields_asks_for_a_whole_list_too() {
+        assert_eq!(Whole::parse("q=&limit=&cursor=+"), Ok(Whole(Search::default())));
     }
 
     #[test]
@@ -447,9 +494,16 @@ mod tests {
         assert_eq!(message(query), expected);
     }
 
+    #[test]
+    fn one_mistake_costs_no_other_field_its_value() {
+        let (search, mistake) = Search::read("limit=50&q=a+b+c&gender=F&born_from=1965-02-01&born_to=x&sort=name");
+        assert_eq!(mistake.map(|mistake| mistake.parameter).as_deref(), Some("q"));
+        let expected = Search::parse("limit=50&gender=F&born_from=1965-02-01&sort=name").unwrap();
+        assert_eq!(search, expected);
+    }
+
     #[rstest]
     #[case("gender=F&limit=5", r#"there is no parameter "limit""#)]
-    #[case("cursor=", r#"there is no parameter "cursor""#)]
     #[case("gender=X", r#"gender is "X": give one of M, F"#)]
     fn a_whole_list_has_no_pages(#[case] query: &str, #[case] expected: &str) {
         assert_eq!(Whole::parse(query).unwrap_err().to_string(), expected);

@@ -25,6 +25,9 @@ use crate::{migrations, router};
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two attempts to reach a database that is away.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause after migrations that failed although the database answers, on a full disk for one: each attempt
+/// does most of the work again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long closing the pool may take: its connections belong to nobody any more.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -109,6 +112,7 @@ pub async fn serve(config: Config) -> Result<(), Error> {
 async fn prepare(app: Arc<App>, migrate: Option<DatabaseConfig>) {
     if let Some(config) = migrate {
         let mut last = String::new();
+        let mut pause = PAUSE;
         loop {
             match migrations::run(&config, MIGRATION_PATIENCE, Recompute::Outdated).await {
                 Ok(steps) => {
@@ -125,15 +129,25 @@ async fn prepare(app: Arc<App>, migrate: Option<DatabaseConfig>) {
                         tracing::warn!(error = text, "migrations have to wait");
                         last = text;
                     }
+                    pause = pause_after(&error, pause);
                 }
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause).await;
         }
     }
     while app.catalog().await.is_err() {
         tokio::time::sleep(PAUSE).await;
     }
     tracing::info!("the data set is known");
+}
+
+/// How long to wait after `error`, where the pause before was `last`: a database that comes back, or gets its tables, is
+/// found at once, and one that cannot carry out a statement is left alone for longer and longer.
+fn pause_after(error: &migrations::Error, last: Duration) -> Duration {
+    match error {
+        migrations::Error::Statement { .. } | migrations::Error::Analyze(_) => (last * 2).min(LONGEST_PAUSE),
+        _ => PAUSE,
+    }
 }
 
 /// A receiver that sees a change when SIGTERM or SIGINT arrives.
@@ -242,6 +256,15 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn statements_that_fail_are_tried_less_and_less_often() {
+        let full = migrations::Error::Statement { version: 1, source: sqlx::Error::WorkerCrashed };
+        let pauses: Vec<_> =
+            std::iter::successors(Some(PAUSE), |&last| Some(pause_after(&full, last))).take(9).collect();
+        assert!(pauses.is_sorted() && pauses[1] == PAUSE * 2 && pauses[8] == LONGEST_PAUSE, "{pauses:?}");
+        assert_eq!(pause_after(&migrations::Error::NotLoaded("titles"), LONGEST_PAUSE), PAUSE);
+    }
 
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {

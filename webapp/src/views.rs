@@ -15,7 +15,7 @@ use crate::db::totals::Total;
 use crate::export::Format;
 use crate::group::Group;
 use crate::hash::fnv1a;
-use crate::search::{Filter, Gender, Limit, Order, Search, Sort, Status};
+use crate::search::{Filter, Gender, Invalid, Limit, Order, Search, Sort, Status};
 use chart::Chart;
 use chart::lines::Series;
 use chart::ranges::Range;
@@ -349,6 +349,7 @@ pub struct Employees<'a> {
     search: &'a Search,
     filter: &'a Filter,
     employees: &'a [Employee],
+    mistake: Option<&'a Invalid>,
     name: String,
     found: String,
     files: [(&'static str, String); 3],
@@ -368,6 +369,7 @@ impl<'a> Employees<'a> {
             search,
             filter: &search.filter,
             employees: &page.employees,
+            mistake: None,
             name: search.filter.name.as_ref().map(ToString::to_string).unwrap_or_default(),
             found: found(total),
             files: [Format::Csv, Format::Json, Format::NdJson].map(|format| (format.name(), file_link(search, format))),
@@ -375,6 +377,23 @@ impl<'a> Employees<'a> {
             previous: page.previous.as_ref().map(|cursor| link(search.page_query(cursor))),
             next: page.next.as_ref().map(|cursor| link(search.page_query(cursor))),
         }
+    }
+
+    /// The page of a search that cannot be made: the form, with the name as it was typed and everything else that could be
+    /// read.
+    pub fn refused(site: Site, catalog: &'a Catalog, search: &'a Search, name: String, mistake: &'a Invalid) -> Self {
+        static NOBODY: Page = Page { employees: Vec::new(), previous: None, next: None };
+        Self {
+            mistake: Some(mistake),
+            name,
+            found: "This search cannot be made".to_owned(),
+            ..Self::new(site, catalog, search, &NOBODY, Total { count: 0, exact: true })
+        }
+    }
+
+    /// Whether that field of the form is what is wrong.
+    fn is_wrong(&self, field: &str) -> bool {
+        self.mistake.is_some_and(|mistake| mistake.parameter == field)
     }
 
     /// Titles for the form, with one that is looked for but not known.

@@ -123,6 +123,13 @@ async fn head_has_the_header_of_get(#[case] path: &str) {
 }
 
 #[tokio::test]
+async fn head_says_nothing_of_a_length_that_nobody_knows() {
+    let head = send(pages(None), Method::HEAD, DOCUMENT, &[("accept-encoding", "gzip")]).await;
+    assert_eq!((header(&head, "content-encoding"), header(&head, "content-length")), ("gzip", ""));
+    assert!(head.body().is_empty());
+}
+
+#[tokio::test]
 async fn head_can_be_conditional() {
     let head = send(pages(None), Method::HEAD, DOCUMENT, &[("if-none-match", "*")]).await;
     assert_eq!((head.status(), header(&head, "content-type")), (StatusCode::NOT_MODIFIED, ""));

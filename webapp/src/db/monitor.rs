@@ -6,9 +6,11 @@
 //!
 //! Away means: no answer to anybody, neither to a question of the monitor's nor to a query, for as long as the database
 //! may stay silent; or, without any patience, a connection that breaks and that no other one can replace. A server that
-//! lets nobody new in (a changed password, too many connections) is not away for those who are in.
+//! lets nobody new in (a changed password, too many connections) is not away for those who are in. Of several servers
+//! behind one address, one that answers in time is enough.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::moment::Moment;
+use super::{NEXT, PING_TIMEOUT};
 use crate::vital::vital;
 
 /// Between two questions, while the database answers and nobody doubts it, and otherwise.
@@ -46,12 +49,13 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts to ask. `patience`: how long an answer may take; `while_away` is called again and again while the database
-    /// is away. Must be called inside of a Tokio runtime.
+    /// Starts to ask. `patience`: how long an answer may take; `replicas`: whether several servers are behind the address;
+    /// `while_away` is called again and again while the database is away. Must be called inside of a Tokio runtime.
     pub(super) fn start(
         options: &MySqlConnectOptions,
         address: String,
         patience: Duration,
+        replicas: bool,
         while_away: impl Fn() + Send + 'static,
     ) -> Self {
         let (sender, state) = watch::channel(State::Unknown);
@@ -60,7 +64,9 @@ impl Monitor {
         let inquiry = Inquiry {
             options: options.clone().disable_statement_logging(),
             address,
-            patience,
+            // Time for some of them to be silent one after the other, until nobody is led to those any more.
+            patience: if replicas { 3 * patience } else { patience },
+            replicas,
             answers: Arc::clone(&answers),
             doubts: Arc::clone(&doubts),
         };
@@ -131,6 +137,7 @@ struct Inquiry {
     options: MySqlConnectOptions,
     address: String,
     patience: Duration,
+    replicas: bool,
     /// When the database last answered anything.
     answers: Arc<Moment>,
     doubts: Arc<Notify>,
@@ -172,14 +179,18 @@ impl Inquiry {
         let began = Instant::now();
         let mut question = pin!(async {
             if let Some(mut open) = connection.take()
-                && open.ping().await.is_ok()
+                && self.in_time(open.ping()).await.is_ok()
             {
                 *connection = Some(open);
                 return Ok(());
             }
             // A connection that broke says nothing yet: the server may be back already.
-            let mut fresh = self.options.connect().await?;
-            fresh.ping().await?;
+            let fresh = loop {
+                match self.connect().await {
+                    Err(_) if self.replicas => sleep(NEXT).await,
+                    connected => break connected?,
+                }
+            };
             *connection = Some(fresh);
             Ok::<_, sqlx::Error>(())
         });
@@ -194,6 +205,23 @@ impl Inquiry {
                 Err(_) => return Err(Silence::Late),
             }
         }
+    }
+
+    async fn connect(&self) -> sqlx::Result<MySqlConnection> {
+        self.in_time(async {
+            let mut fresh = self.options.connect().await?;
+            fresh.ping().await?;
+            Ok(fresh)
+        })
+        .await
+    }
+
+    /// Of several servers, the next one is asked soon.
+    async fn in_time<T>(&self, asked: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+        if !self.replicas {
+            return asked.await;
+        }
+        timeout(PING_TIMEOUT, asked).await.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))
     }
 
     /// Tells everyone who waits, and the log once.
@@ -221,7 +249,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(300);
 
     fn monitor(port: u16) -> Monitor {
-        Monitor::start(&MySqlConnectOptions::new().host("127.0.0.1").port(port), String::new(), PATIENCE, || {})
+        Monitor::start(&MySqlConnectOptions::new().host("127.0.0.1").port(port), String::new(), PATIENCE, false, || {})
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,15 +16,29 @@ use crate::db;
 use crate::db::employees::{Employee, Page, Person};
 use crate::db::totals::Total;
 use crate::error::Error;
-use crate::search::Search;
+use crate::search::{self, Invalid, Search};
 use crate::views;
 
 /// `/employees`.
-pub(crate) async fn list_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> super::Page {
-    let search = Search::parse(query.as_deref().unwrap_or_default())?;
+pub(crate) async fn list_page(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Response, Error> {
+    let query = query.unwrap_or_default();
+    let (search, mistake) = Search::read(&query);
+    if let Some(mistake) = mistake {
+        return refused(&app, &query, &search, mistake).await;
+    }
     let catalog = app.catalog().await?;
     let (page, total) = list(&app, &catalog, &search).await?;
-    html(&views::Employees::new(app.site(Some(&catalog)), &catalog, &search, &page, total))
+    let page = html(&views::Employees::new(app.site(Some(&catalog)), &catalog, &search, &page, total))?;
+    Ok(page.into_response())
+}
+
+/// The form as it was filled in, with what is wrong; that alone where the database, which knows what the form offers,
+/// does not answer.
+async fn refused(app: &App, query: &str, search: &Search, mistake: Invalid) -> Result<Response, Error> {
+    let Ok(catalog) = app.catalog().await else { return Err(mistake.into()) };
+    let name = search::typed(query, "q");
+    let page = html(&views::Employees::refused(app.site(Some(&catalog)), &catalog, search, name, &mistake))?;
+    Ok((StatusCode::BAD_REQUEST, [(header::CACHE_CONTROL, "no-store")], page).into_response())
 }
 
 /// A page of a list of employees.

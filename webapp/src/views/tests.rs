@@ -133,6 +133,23 @@ fn the_overview_shows_counts_and_headcounts() {
 }
 
 #[test]
+fn a_search_that_cannot_be_made_keeps_its_form() {
+    let (search, mistake) = Search::read("q=a+%22b%22+c&department=d002&born_to=1965-02-01&sort=name");
+    let mistake = mistake.unwrap();
+    let html = rendered(&Employees::refused(site(), &catalog(), &search, "a \"b\" c".to_owned(), &mistake));
+    for part in [
+        "value=\"a &#34;b&#34; c\" placeholder=\"first, last or both\" aria-invalid=\"true\" aria-describedby=\"mistake\"",
+        "<option value=\"d002\" selected>",
+        "name=\"born_to\" type=\"date\" value=\"1965-02-01\">",
+        "<input type=\"hidden\" name=\"sort\" value=\"name\">",
+        "<p id=\"mistake\">q is &#34;a \\&#34;b\\&#34; c&#34;: give the beginning of a first name, a last name or both.</p>",
+    ] {
+        assert!(html.contains(part), "{part} in {html}");
+    }
+    assert!(!html.contains("<table") && html.matches("aria-invalid").count() == 1);
+}
+
+#[test]
 fn the_challenge_is_a_table() {
     insta::assert_snapshot!(rendered(&Show { site: site(), employees: &[employee()] }));
 }
