@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::controller::apply::words;
 use crate::controller::build::Surroundings;
 use crate::controller::cache::Cache;
+use crate::controller::keeper::Groups;
 use crate::controller::objects::Child;
 use crate::controller::references::Kind;
 use crate::crd::{WebStack, WebStackStatus};
@@ -31,10 +32,12 @@ pub mod backoff;
 pub mod build;
 pub mod cache;
 pub mod difference;
+pub mod keeper;
 pub mod objects;
 pub mod observe;
 pub mod references;
 pub mod report;
+pub mod storage;
 pub mod validate;
 pub mod warnings;
 
@@ -77,6 +80,7 @@ pub struct Context {
     client: Client,
     cache: Arc<Cache>,
     around: Surroundings,
+    groups: Groups,
     recorder: Recorder,
     metrics: Arc<Metrics>,
     failures: Mutex<HashMap<ObjectRef<WebStack>, u32>>,
@@ -88,12 +92,13 @@ impl Context {
         client: Client,
         cache: Arc<Cache>,
         around: Surroundings,
+        groups: Groups,
         instance: String,
         metrics: Arc<Metrics>,
     ) -> Self {
         let reporter = Reporter { controller: OPERATOR.to_owned(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, cache, around, recorder, metrics, failures: Mutex::default() }
+        Self { client, cache, around, groups, recorder, metrics, failures: Mutex::default() }
     }
 
     fn succeeded(&self, stack: &WebStack) {
@@ -129,10 +134,12 @@ pub async fn reconcile(stack: Arc<WebStack>, context: Arc<Context>) -> Result<Ac
 async fn steps(stack: Arc<WebStack>, context: &Context) -> Result<Action, Error> {
     context.cache.ready().await;
     let mut observed = observe::observe(&context.client, &context.cache, stack).await?;
+    observed.group = context.groups.report(&observed.stack);
     let generated = apply::generate(&context.client, &mut observed).await;
     let validated = validate::validate(&observed);
     let built = build::build(&observed, &validated, &context.around);
     let (changes, outcome) = apply::apply(&context.client, &observed, built, generated).await;
+    context.groups.keep(&observed);
     if outcome.as_ref().is_err_and(apply::Error::namespace_ends) {
         return Ok(Action::await_change());
     }
@@ -189,26 +196,34 @@ pub async fn run(
     // Who set which field is the larger part of a stack, and nothing to us.
     let watched = watcher(cache::api::<WebStack>(&client, namespace), watcher::Config::default().any_semantic())
         .modify(|stack: &mut WebStack| stack.metadata.managed_fields = None)
-        .default_backoff()
+        .backoff(backoff::watches())
         .reflect(writer)
         .touched_objects();
     let controller = Controller::for_stream(watched, stacks.clone())
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .trigger_backoff(backoff::watches())
         .graceful_shutdown_on(stop);
     metrics.watch(stacks.clone());
     let (cache, changes) = cache::watch(&client, namespace);
-    let controller = controller.reconcile_on(changes);
+    let around = Surroundings { cluster_domain: config.cluster_domain.clone(), namespace: config.namespace(&client) };
+    let (groups, news) = Groups::new(client.clone(), Arc::clone(&cache), around.clone());
+    let controller = controller.reconcile_on(changes).reconcile_on(news);
     let controller = referenced::<Secret>(controller, &client, namespace, Kind::Secret, stacks.clone());
     let controller = referenced::<ConfigMap>(controller, &client, namespace, Kind::ConfigMap, stacks);
-    let around = Surroundings { cluster_domain: config.cluster_domain.clone(), namespace: config.namespace(&client) };
-    let context = Arc::new(Context::new(client, cache, around, config.pod_name.clone(), metrics));
+    let context = Arc::new(Context::new(client, cache, around, groups, config.pod_name.clone(), metrics));
+    let keepers = Arc::clone(&context);
     controller
         .run(reconcile, after_error, context)
         .for_each(|done| {
             match done {
                 Ok((stack, _)) => tracing::debug!(namespace = stack.namespace, name = stack.name, "reconciled"),
-                // Told already, with the stack's name; and stacks that were deleted in the meantime.
-                Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                // Told already, with the stack's name.
+                Err(controller::Error::ReconcilerFailed(..)) => {}
+                // Deleted in the meantime.
+                Err(controller::Error::ObjectNotFound(stack)) => {
+                    let namespace = stack.namespace.unwrap_or_default();
+                    keepers.groups.forget(&ObjectRef::new(&stack.name).within(&namespace));
+                }
                 Err(error) => tracing::warn!(%error, "a watch was interrupted"),
             }
             future::ready(())

@@ -110,6 +110,12 @@ pub enum DeletionPolicy {
 
 /// The database tier.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[x_kube(
+    validation = Rule::new("self.instances == 1 || !has(self.config) || self.config.all(option, !option.matches('^(loose_)?(skip_|disable_|enable_)?(group_replication_[a-z0-9_]*|enforce_gtid_consistency|gtid_mode|innodb_flush_log_at_trx_commit|log_bin|log_replica_updates|log_slave_updates|plugin_load_add|read_only|relay_log|replica_start|report_host|server_id|slave_start|sql_generate_invisible_primary_key|super_read_only|sync_binlog)$'))")
+        .message("spec.mysql.config must not set what a group (instances above 1) depends on: enforce_gtid_consistency, group_replication_*, gtid_mode, innodb_flush_log_at_trx_commit, log_bin, log_replica_updates, plugin_load_add, read_only, relay_log, report_host, server_id, skip_replica_start, sql_generate_invisible_primary_key, super_read_only, sync_binlog"),
+    validation = Rule::new("self.instances == 1 || !has(self.env) || self.env.all(e, !e.name.matches('^((?i:MYSQL_CONF_(loose_)?(skip_|disable_|enable_)?(group_replication_[a-z0-9_]*|enforce_gtid_consistency|gtid_mode|innodb_flush_log_at_trx_commit|log_bin|log_replica_updates|log_slave_updates|plugin_load_add|read_only|relay_log|replica_start|report_host|server_id|slave_start|sql_generate_invisible_primary_key|super_read_only|sync_binlog))|MYSQL_ROOT_HOST|POD_NAME|POD_INDEX)$'))")
+        .message("spec.mysql.env must not set what a group (instances above 1) depends on: MYSQL_ROOT_HOST, POD_NAME, POD_INDEX, and MYSQL_CONF_ before enforce_gtid_consistency, group_replication_*, gtid_mode, innodb_flush_log_at_trx_commit, log_bin, log_replica_updates, plugin_load_add, read_only, relay_log, report_host, server_id, skip_replica_start, sql_generate_invisible_primary_key, super_read_only, sync_binlog")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Mysql {
     /// An image that follows the contract of `tandem/mysql` (docs/configuration.md).
@@ -121,9 +127,11 @@ pub struct Mysql {
     /// When the image is pulled.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
-    /// How many MySQL instances there are. This version runs one.
+    /// How many MySQL instances there are: 1, or a group of 3 or 5, of which one or two may fail while the others go on
+    /// (docs/high-availability.md).
     #[serde(default = "defaults::one")]
-    #[x_kube(validation = Rule::new("self == 1").message("spec.mysql.instances must be 1 in this version"))]
+    #[x_kube(validation = Rule::new("self in [1, 3, 5]")
+        .message("spec.mysql.instances must be 1, 3 or 5: of 2 or 4 no more may fail than of 1 or 3"))]
     pub instances: i32,
     /// The volume of each instance.
     #[serde(default)]
@@ -146,8 +154,8 @@ pub struct Mysql {
         validation = Rule::new("self == oldSelf").message("spec.mysql.user cannot be changed"),
         validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9_.$-]*$')")
             .message("spec.mysql.user may only have letters, digits and _, ., $ and -"),
-        validation = Rule::new("!(self.lowerAscii() in ['root', 'mysql.sys', 'mysql.session', 'mysql.infoschema', 'tandem-health'])")
-            .message("spec.mysql.user must not be an account that MySQL or the image needs itself: root, mysql.sys, mysql.session, mysql.infoschema, tandem-health")
+        validation = Rule::new("!(self.lowerAscii() in ['root', 'mysql.sys', 'mysql.session', 'mysql.infoschema', 'tandem-health', 'tandem-operator'])")
+            .message("spec.mysql.user must not be an account that MySQL or the image needs itself: root, mysql.sys, mysql.session, mysql.infoschema, tandem-health, tandem-operator")
     )]
     pub user: String,
     /// A Secret with the keys `root-password` and `password` (the application's). Without it, the operator generates
@@ -180,10 +188,14 @@ pub struct Mysql {
         .message("spec.mysql.env must not set what other fields say: database, user, credentialsSecret, dataset"))]
     pub env: Vec<EnvVar>,
     /// ConfigMaps and Secrets whose keys become variables. They win over `config`, and lose against `env` and against
-    /// the variables that the operator owns.
+    /// the variables that the operator owns. What they hold cannot be checked: of a group, they must not set what `config` must not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Vec<EnvFromSource>,
+    /// Whether a member of a group that has transactions of its own is filled anew from another member without a person's
+    /// word. What it had is kept aside in its volume (docs/high-availability.md).
+    #[serde(default)]
+    pub reclone_errant: bool,
     /// What the container may use. The buffer pool follows the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
@@ -208,6 +220,8 @@ pub struct Mysql {
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[x_kube(validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)")
     .message("spec.mysql.storage.className cannot be changed"))]
+#[x_kube(validation = Rule::new("!has(self.autoGrow) || !isQuantity(self.autoGrow.limit) || !isQuantity(self.size) || quantity(self.autoGrow.limit).compareTo(quantity(self.size)) >= 0")
+    .message("spec.mysql.storage.autoGrow.limit must not be smaller than spec.mysql.storage.size"))]
 #[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// How large the volume is. It may grow where the StorageClass allows that, never shrink, so mind the unit.
@@ -224,6 +238,21 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_name")]
     pub class_name: Option<String>,
+    /// Lets the volumes of a group grow by themselves: when one of them is used to 80 %, all of them get half as much again. This
+    /// needs a StorageClass that lets volumes grow. `size` stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_grow: Option<AutoGrow>,
+}
+
+/// How far volumes grow by themselves.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoGrow {
+    /// The largest size that they get without a person's word.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
+        .message("spec.mysql.storage.autoGrow.limit must be a quantity such as 100Gi"))]
+    pub limit: String,
 }
 
 /// What an empty volume's first start runs.
@@ -520,7 +549,8 @@ pub struct WebStackStatus {
     /// Where the web tier answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Ready, DatabaseReady, WebReady and Progressing.
+    /// Ready, DatabaseReady, WebReady and Progressing; of a group also Degraded (members are missing), Blocked (a person
+    /// has to decide) and StorageLow (a volume is nearly full).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -545,6 +575,62 @@ pub struct MysqlStatus {
     /// The Pod that takes writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
+    /// The members of a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberStatus>,
+    /// The Pods that were in the group when it was last seen to work. After an outage of all of them, it is formed anew
+    /// when these, or enough of them, are back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<String>,
+    /// The last word of a person that was followed, as `ANNOTATION=POD`: it is not followed twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed: Option<String>,
+    /// The last time that another member became the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failover: Option<FailoverStatus>,
+}
+
+/// A change of the primary, wanted or not.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverStatus {
+    /// The Pod that was the primary before.
+    pub from: String,
+    /// The Pod that is it since.
+    pub to: String,
+    /// When writes were led to it, as RFC 3339.
+    pub time: String,
+    /// How long after the operator had last seen the other one as the primary, in milliseconds.
+    pub milliseconds: i32,
+}
+
+impl FailoverStatus {
+    /// How long it took, in seconds.
+    pub fn seconds(&self) -> f64 {
+        f64::from(self.milliseconds) / 1000.0
+    }
+}
+
+/// One member of a group.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Its Pod.
+    pub name: String,
+    /// How it stands, in Group Replication's words; `SILENT` where it does not answer.
+    pub state: String,
+    /// `primary` or `replica`, where it is in the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Whether it is too far behind the primary to be read from.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lags: bool,
+    /// How much of its volume it uses, in percent, as it said within the last half a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<i32>,
+    /// The transactions that only it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errant: Option<String>,
 }
 
 /// The web tier's state.

@@ -40,6 +40,8 @@ pub struct Member {
     pub pod: Pod,
     /// What its server says; `None` where it does not answer.
     pub view: Option<View>,
+    /// Whether its volume is nearly full: then another one rather becomes the primary.
+    pub full: bool,
 }
 
 /// How a member's Pod stands.

@@ -1,9 +1,11 @@
-//! Metrics in Prometheus' text format: reconciles, and the stacks by condition.
+//! Metrics in Prometheus' text format: reconciles, the stacks by condition, and the members of groups.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -25,6 +27,104 @@ struct ConditionLabels {
     reason: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemberLabels {
+    namespace: String,
+    pod: String,
+    state: String,
+    role: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PodLabels {
+    namespace: String,
+    pod: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StackLabels {
+    namespace: String,
+    stack: String,
+}
+
+/// What is told of groups, from the status of their stacks.
+#[derive(Default)]
+struct Groups {
+    members: Family<MemberLabels, Gauge<u64, AtomicU64>>,
+    lagging: Family<PodLabels, Gauge<u64, AtomicU64>>,
+    used: Family<PodLabels, Gauge<f64, AtomicU64>>,
+    failover: Family<StackLabels, Gauge<f64, AtomicU64>>,
+    failover_time: Family<StackLabels, Gauge<f64, AtomicU64>>,
+}
+
+impl Groups {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "group_member",
+            "1 for each member of a group, with its state and role",
+            self.members.clone(),
+        );
+        registry.register(
+            "group_member_lagging",
+            "1 while a member is too far behind to be read from",
+            self.lagging.clone(),
+        );
+        registry.register_with_unit(
+            "group_member_volume_used",
+            "How much of its volume a member uses",
+            Unit::Ratios,
+            self.used.clone(),
+        );
+        registry.register_with_unit(
+            "group_last_failover_duration",
+            "From when one primary was last seen to when the next one was, the last time",
+            Unit::Seconds,
+            self.failover.clone(),
+        );
+        registry.register_with_unit(
+            "group_last_failover_timestamp",
+            "When another member became the primary last, since 1970",
+            Unit::Seconds,
+            self.failover_time.clone(),
+        );
+    }
+
+    fn clear(&self) {
+        self.members.clear();
+        self.lagging.clear();
+        self.used.clear();
+        self.failover.clear();
+        self.failover_time.clear();
+    }
+
+    fn tell(&self, stack: &WebStack) {
+        let Some(mysql) = stack.status.as_ref().and_then(|status| status.mysql.as_ref()) else { return };
+        let namespace = stack.namespace().unwrap_or_default();
+        for member in &mysql.members {
+            let role = member.role.clone().unwrap_or_default();
+            let pod = PodLabels { namespace: namespace.clone(), pod: member.name.clone() };
+            let state = MemberLabels {
+                namespace: namespace.clone(),
+                pod: member.name.clone(),
+                state: member.state.clone(),
+                role,
+            };
+            self.members.get_or_create(&state).set(1);
+            self.lagging.get_or_create(&pod).set(u64::from(member.lags));
+            if let Some(used) = member.used {
+                self.used.get_or_create(&pod).set(f64::from(used) / 100.0);
+            }
+        }
+        if let Some(failover) = &mysql.last_failover {
+            let labels = StackLabels { namespace, stack: stack.name_any() };
+            self.failover.get_or_create(&labels).set(failover.seconds());
+            if let Ok(time) = failover.time.parse::<Timestamp>() {
+                self.failover_time.get_or_create(&labels).set(time.as_duration().as_secs_f64());
+            }
+        }
+    }
+}
+
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
@@ -32,6 +132,7 @@ pub struct Metrics {
     errors: Counter,
     stacks: Gauge<u64, AtomicU64>,
     conditions: Family<ConditionLabels, Gauge<u64, AtomicU64>>,
+    groups: Groups,
     leader: Gauge<u64, AtomicU64>,
     memory: Gauge<u64, AtomicU64>,
     store: Mutex<Option<Store<WebStack>>>,
@@ -52,6 +153,8 @@ impl Default for Metrics {
         registry.register("reconcile_errors", "Reconciles that failed", errors.clone());
         registry.register("stacks", "WebStacks that are watched", stacks.clone());
         registry.register("stack_conditions", "WebStacks by condition", conditions.clone());
+        let groups = Groups::default();
+        groups.register(&mut registry);
         registry.register("leader", "1 while this process reconciles", leader.clone());
         registry.register_with_unit(
             "process_resident_memory",
@@ -59,7 +162,7 @@ impl Default for Metrics {
             Unit::Bytes,
             memory.clone(),
         );
-        Self { registry, durations, errors, stacks, conditions, leader, memory, store: Mutex::default() }
+        Self { registry, durations, errors, stacks, conditions, groups, leader, memory, store: Mutex::default() }
     }
 }
 
@@ -95,6 +198,8 @@ impl Metrics {
             };
             self.conditions.get_or_create(&labels).inc();
         }
+        self.groups.clear();
+        stacks.iter().for_each(|stack| self.groups.tell(stack));
         self.memory.set(tandem_environment::limits::resident_memory().unwrap_or_default());
         let mut out = String::new();
         encode(&mut out, &self.registry)?;

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
+use sha2::{Digest, Sha256};
 
+use crate::controller::references::hex;
 use crate::crd::WebStack;
+use crate::mysql;
 
 /// The field manager, the value of `app.kubernetes.io/managed-by`, and the reporter of events.
 pub const OPERATOR: &str = "tandem-operator";
@@ -23,6 +26,28 @@ pub const PASSWORD: &str = "password";
 
 /// In the Secret of an external database's authorities.
 pub const CA: &str = "ca.crt";
+
+/// On the Pod of a group's member: the group's UUID. A Pod without it runs alone.
+pub const GROUP: &str = "tandem.dev/group";
+
+/// On the Pod of a group's member: `primary` or `replica`, where it is in the group.
+pub const ROLE: &str = "tandem.dev/role";
+
+/// On the Pod of a group's member that may be read from: `true`.
+pub const READS: &str = "tandem.dev/reads";
+
+/// The condition of a group member's Pod without which it is not ready: it is in the group. While it is not, no other Pod of
+/// the group may be evicted.
+pub const IN_GROUP: &str = "tandem.dev/in-group";
+
+/// On a stack: the Pod that shall be the primary.
+pub const PREFERRED: &str = "tandem.dev/primary";
+
+/// On a stack: the Pod from which the group is formed anew, whatever only others have.
+pub const SURVIVOR: &str = "tandem.dev/force-quorum";
+
+/// On a stack: the Pod that is filled anew, whatever only it has.
+pub const RECLONE: &str = "tandem.dev/reclone";
 
 /// A part of a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +90,23 @@ pub fn mysql_read(stack: &WebStack) -> String {
 pub fn credentials(stack: &WebStack) -> String {
     let given = stack.spec.mysql.as_ref().and_then(|mysql| mysql.credentials_secret.clone());
     given.unwrap_or_else(|| Component::Mysql.of(stack))
+}
+
+/// The Secret with the password of the operator's account on the members of a group.
+pub fn group_secret(stack: &WebStack) -> String {
+    format!("{}-mysql-group", stack.name_any())
+}
+
+/// How a group and its members are called. The UUID comes from the stack's name: volumes that outlive the stack are known
+/// again by the next one of that name.
+pub fn group(stack: &WebStack, cluster_domain: &str) -> mysql::Names {
+    let namespace = stack.namespace().unwrap_or_default();
+    let digest = hex(&Sha256::digest(format!("{OPERATOR} group {namespace}/{}", stack.name_any())));
+    let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
+    // As a UUID that its maker has made in a way of his own: version 8, variant 1.
+    let uuid = format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32));
+    let domain = format!("{}.{namespace}.svc.{cluster_domain}", mysql_nodes(stack));
+    mysql::Names { set: Component::Mysql.of(stack), domain, group: uuid }
 }
 
 /// The labels of every object of a stack.

@@ -7,14 +7,18 @@ mod fixture;
 
 use fixture::{admitted, built, object, observed, stack};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Resource, ResourceExt};
 use rstest::rstest;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tandem_operator::controller::build::generated_secret;
+use tandem_operator::controller::keeper::{Report, Told};
 use tandem_operator::controller::objects::Objects;
 use tandem_operator::controller::observe::Observed;
+use tandem_operator::controller::storage::Usage;
 use tandem_operator::crd::WebStack;
+use tandem_operator::group::{Condition, State};
 
 /// The WebStack of a file in `manifests/examples`, as a cluster would hold it.
 fn example(file: &str) -> WebStack {
@@ -68,6 +72,7 @@ fn yaml(objects: Objects) -> String {
 #[case("autoscaling", "autoscaling-mysql")]
 #[case("ingress", "ingress-mysql")]
 #[case("external-database", "external-credentials")]
+#[case("group", "group-mysql")]
 fn each_example_becomes_these_objects(#[case] name: &str, #[case] secret: &str) {
     let observed = observed(example(&format!("{name}.yaml")), &[secret]);
     insta::assert_snapshot!(name, yaml(built(&observed).objects));
@@ -202,6 +207,44 @@ fn a_volume_grows_by_its_claim_and_the_template_stays() {
 }
 
 #[rstest]
+#[case::room("20Gi", [79, 10], ["10Gi", "10Gi"], ["10Gi", "10Gi"])]
+#[case::one_is_nearly_full("20Gi", [10, 80], ["10Gi", "10Gi"], ["15Gi", "15Gi"])]
+#[case::while_it_grows("20Gi", [10, 80], ["15Gi", "15Gi"], ["15Gi", "15Gi"])]
+#[case::a_new_member_gets_as_much("20Gi", [10, 10], ["10Gi", "15Gi"], ["15Gi", "15Gi"])]
+#[case::at_most_the_limit("12Gi", [99, 10], ["10Gi", "10Gi"], ["12Gi", "12Gi"])]
+#[case::no_further_than_the_limit("12Gi", [99, 10], ["12Gi", "12Gi"], ["12Gi", "12Gi"])]
+#[case::never_smaller("12Gi", [99, 10], ["30Gi", "10Gi"], ["30Gi", "12Gi"])]
+fn volumes_of_a_group_grow_by_themselves_up_to_a_limit(
+    #[case] limit: &str,
+    #[case] used: [i32; 2],
+    #[case] there: [&str; 2],
+    #[case] wanted: [&str; 2],
+) {
+    let claim = |(member, size): (usize, &str)| {
+        object(json!({
+            "metadata": {"name": format!("data-shop-mysql-{member}")},
+            "spec": {"resources": {"requests": {"storage": size}}},
+        }))
+    };
+    let mut observed = running(json!({"mysql": {"instances": 3, "storage": {"autoGrow": {"limit": limit}}}}));
+    observed.live.claims = there.into_iter().enumerate().map(claim).collect();
+    let mut told = report(2);
+    for (told, percent) in told.members.values_mut().zip(used) {
+        told.used = Some(Usage { percent, capacity: 10_000 << 30 });
+    }
+    observed.group = Some(told);
+    let sizes = |observed: &Observed| -> Vec<String> {
+        let size = |claim: &PersistentVolumeClaim| {
+            claim.spec.clone().unwrap().resources.unwrap().requests.unwrap()["storage"].0.clone()
+        };
+        built(observed).objects.claims.iter().map(size).collect()
+    };
+    assert_eq!(sizes(&observed), wanted);
+    let without = changed(observed, json!({"mysql": {"instances": 3}}));
+    assert_eq!(sizes(&without), there, "only where the spec says so");
+}
+
+#[rstest]
 #[case("Retain", false)]
 #[case("Delete", true)]
 fn what_holds_data_belongs_to_the_stack_only_when_it_shall_go_with_it(#[case] policy: &str, #[case] owned: bool) {
@@ -220,6 +263,90 @@ fn suspended_means_no_pods_and_nothing_that_makes_some() {
     assert_eq!(objects.stateful_sets[0].spec.as_ref().unwrap().replicas, Some(0));
     assert_eq!(objects.deployments[0].spec.as_ref().unwrap().replicas, Some(0));
     assert!(objects.autoscalers.is_empty() && objects.jobs.is_empty());
+}
+
+#[test]
+fn a_database_that_was_a_group_stays_one() {
+    let mut observed = running(json!({"mysql": {}}));
+    let claim = |member: u32| object(json!({"metadata": {"name": format!("data-shop-mysql-{member}")}}));
+    observed.live.claims = vec![claim(0)];
+    assert!(!observed.is_group());
+    let alone = stateful_set(&observed).spec.unwrap();
+    assert_eq!(alone.update_strategy.unwrap().type_.as_deref(), Some("RollingUpdate"));
+    observed.live.claims.push(claim(1));
+    assert!(observed.is_group());
+    let member = stateful_set(&observed).spec.unwrap();
+    assert_eq!(member.update_strategy.unwrap().type_.as_deref(), Some("OnDelete"));
+    assert!(member.template.metadata.unwrap().annotations.unwrap().contains_key("tandem.dev/group"));
+}
+
+/// What a keeper tells of a group of `size` members that all are well.
+fn report(size: u32) -> Report {
+    let told = Told { state: Some(State::Online), ..Told::default() };
+    Report {
+        wanted: size,
+        condition: Condition::Healthy,
+        primary: Some(0),
+        members: (0..size).map(|member| (member, told.clone())).collect(),
+        known: (0..size).collect(),
+        outdated: Default::default(),
+        leaving: None,
+        followed: None,
+        failure: None,
+        failover: None,
+    }
+}
+
+#[test]
+fn a_group_grows_at_once_and_shrinks_by_members_that_have_left() {
+    let mut observed = running(json!({"mysql": {"instances": 5}}));
+    let pods = |observed: &Observed| stateful_set(observed).spec.unwrap().replicas.unwrap();
+    assert_eq!(pods(&observed), 5);
+    observed.group = Some(report(5));
+    let mut observed = changed(observed, json!({"mysql": {"instances": 3}}));
+    assert_eq!(pods(&observed), 5);
+    observed.group.as_mut().unwrap().leaving = Some(4);
+    assert_eq!(pods(&observed), 4);
+    observed.group.as_mut().unwrap().leaving = Some(2);
+    assert_eq!(pods(&observed), 3, "never fewer than wanted");
+    observed.stack = std::sync::Arc::new(stack(json!({"mysql": {"instances": 3}, "suspend": true})));
+    assert_eq!(pods(&observed), 0);
+}
+
+#[test]
+fn a_drain_takes_one_member_at_a_time_as_long_as_there_are_several() {
+    let mut observed = running(json!({"mysql": {"instances": 3}}));
+    let guarded = |observed: &Observed| {
+        built(observed).objects.disruption_budgets.iter().any(|budget| budget.name_any() == "shop-mysql")
+    };
+    observed.group = Some(report(3));
+    let claims = (0..3).map(|member| object(json!({"metadata": {"name": format!("data-shop-mysql-{member}")}})));
+    observed.live.claims = claims.collect();
+    // One is wanted, and nobody has left yet.
+    let mut observed = changed(observed, json!({"mysql": {"instances": 1}}));
+    assert!(guarded(&observed));
+    observed.group.as_mut().unwrap().leaving = Some(2);
+    assert!(guarded(&observed));
+    observed.group.as_mut().unwrap().leaving = Some(1);
+    assert!(!guarded(&observed), "a single Pod may always be moved");
+}
+
+#[test]
+fn clients_of_a_group_are_led_by_labels_and_members_reach_each_other() {
+    let objects = built(&running(json!({"mysql": {"instances": 3}}))).objects;
+    let selector = |name: &str| {
+        let service = objects.services.iter().find(|service| service.name_any() == name).unwrap();
+        service.spec.clone().unwrap().selector.unwrap()
+    };
+    assert_eq!(selector("shop-mysql")["tandem.dev/role"], "primary");
+    assert_eq!(selector("shop-mysql-read")["tandem.dev/reads"], "true");
+    assert_eq!(selector("shop-mysql-nodes").len(), 4);
+    let policy = objects.network_policies.iter().find(|policy| policy.name_any() == "shop-mysql").unwrap();
+    let from = policy.spec.as_ref().unwrap().ingress.as_ref().unwrap()[0].from.as_ref().unwrap();
+    assert!(from.iter().any(|peer| serde_json::to_string(peer).unwrap().contains("/component\":\"mysql\"")));
+    let web = objects.config_maps.iter().find(|map| map.name_any() == "shop-web").unwrap().data.clone().unwrap();
+    assert_eq!(web["DATABASE_READ_HOST"], "shop-mysql-read.default.svc.cluster.local.");
+    assert_eq!(web["DATABASE_HOST"], "shop-mysql.default.svc.cluster.local.");
 }
 
 #[test]

@@ -30,6 +30,7 @@ struct Server {
     /// In the group, but without all of its data yet.
     recovering: bool,
     failed: bool,
+    full: bool,
     data: BTreeSet<u64>,
     /// The group that it is in, and whom it sees there.
     group: Option<usize>,
@@ -172,7 +173,10 @@ impl World {
     fn gather(&self) -> Group {
         let member = |(&ordinal, server): (&Ordinal, &Server)| {
             let answers = server.up && !server.hidden;
-            (ordinal, Member { pod: Pod::Present, view: answers.then(|| self.view(ordinal, server)) })
+            (
+                ordinal,
+                Member { pod: Pod::Present, view: answers.then(|| self.view(ordinal, server)), full: server.full },
+            )
         };
         Group {
             wanted: self.wanted,
@@ -334,6 +338,7 @@ enum Event {
     Hide(u32),
     Show(u32),
     LoseVolume(u32),
+    Fill(u32, bool),
     Outdate(u32),
     Scale(u32),
     Prefer(u32),
@@ -350,6 +355,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (0..5_u32).prop_map(Event::Hide),
         2 => (0..5_u32).prop_map(Event::Show),
         1 => (0..5_u32).prop_map(Event::LoseVolume),
+        1 => (0..5_u32, any::<bool>()).prop_map(|(member, full)| Event::Fill(member, full)),
         1 => (0..5_u32).prop_map(Event::Outdate),
         1 => prop::sample::select(vec![3_u32, 5]).prop_map(Event::Scale),
         1 => (0..5_u32).prop_map(Event::Prefer),
@@ -379,6 +385,7 @@ impl World {
             | Event::Hide(member)
             | Event::Show(member)
             | Event::LoseVolume(member)
+            | Event::Fill(member, _)
             | Event::Outdate(member)
                 if !self.servers.contains_key(&member) => {}
             Event::Kill(member) => self.kill(member),
@@ -404,6 +411,7 @@ impl World {
                     (server.joined, server.data) = (false, BTreeSet::new());
                 }
             }
+            Event::Fill(member, full) => self.server(member).full = full,
             Event::Outdate(member) => {
                 self.outdated.insert(member);
             }
@@ -462,14 +470,14 @@ fn with(mut view: View, number: u64) -> View {
 
 /// Three members.
 fn three(views: [Option<View>; 3]) -> Group {
-    let members = (0..).zip(views).map(|(ordinal, view)| (ordinal, Member { pod: Pod::Present, view })).collect();
+    let members =
+        (0..).zip(views).map(|(ordinal, view)| (ordinal, Member { pod: Pod::Present, view, full: false })).collect();
     Group { wanted: 3, members, known: [0, 1, 2].into(), ..Group::default() }
 }
 
 const ALL: &[Ordinal] = &[0, 1, 2];
 
 #[rstest]
-#[case::never_formed([Some(blank()), Some(blank()), Some(blank())], "New", Route::Nobody, Some(Action::Bootstrap(0)))]
 #[case::never_formed_and_one_silent([Some(blank()), Some(blank()), None], "Outage({2})", Route::Keep, None)]
 #[case::all_well([Some(inside(ALL, 1, 9)), Some(inside(ALL, 1, 9)), Some(inside(ALL, 1, 9))], "Healthy", Route::To(1), None)]
 #[case::one_has_left(
@@ -522,6 +530,23 @@ fn each_state_has_its_verdict(
 }
 
 #[test]
+fn a_group_that_never_was_is_formed_by_the_first_member() {
+    let group = Group { known: BTreeSet::new(), ..three([Some(blank()), Some(blank()), Some(blank())]) };
+    let verdict = classify(&group);
+    assert_eq!((verdict.condition, verdict.route), (Condition::New, Route::Nobody));
+    assert_eq!(verdict.action, Some(Action::Bootstrap(0)));
+}
+
+#[test]
+fn a_group_that_has_lost_all_of_its_data_is_not_begun_anew() {
+    let mut group = three([Some(blank()), Some(blank()), Some(blank())]);
+    assert_eq!(classify(&group).condition, Condition::Lost(group.known.clone()));
+    assert_eq!(classify(&group).action, None);
+    group.word = Some(Word::Survivor(1));
+    assert_eq!(classify(&group).action, Some(Action::Bootstrap(1)));
+}
+
+#[test]
 fn where_nobody_has_everything_it_is_told_what_each_lacks_and_a_person_decides() {
     let mut group = three([Some(with(outside(9), 50)), Some(with(outside(9), 60)), Some(outside(9))]);
     let verdict = classify(&group);
@@ -543,6 +568,56 @@ fn transactions_of_ones_own_keep_a_member_out_until_somebody_gives_them_up() {
     ] {
         assert_eq!(classify(&Group { word, reclone_errant, ..group() }).action, action);
     }
+    let mut behind = Group { reclone_errant: true, ..group() };
+    behind.members.get_mut(&1).unwrap().view.as_mut().unwrap().lags = true;
+    assert_eq!(classify(&behind).action, None, "the primary may have them soon");
+    behind.word = Some(Word::Reclone(2));
+    assert_eq!(classify(&behind).action, Some(Action::Reclone(2)));
+}
+
+#[test]
+fn whoever_only_has_to_join_does_not_wait_for_one_that_is_filled_anew() {
+    let group = |last| three([Some(inside(&[0], 0, 9)), Some(with(outside(7), 50)), last]);
+    let action = |last| classify(&Group { reclone_errant: true, ..group(last) }).action;
+    assert_eq!(action(Some(outside(7))), Some(Action::Join(2)));
+    assert_eq!(action(None), Some(Action::Reclone(1)));
+}
+
+#[test]
+fn the_heir_is_a_member_whose_volume_has_room_where_there_is_one() {
+    let heir = |full: &[Ordinal], wanted: u32| {
+        let well = || Some(inside(ALL, 2, 9));
+        let mut group = Group { wanted, outdated: [2].into(), ..three([well(), well(), well()]) };
+        for member in full {
+            group.members.get_mut(member).unwrap().full = true;
+        }
+        classify(&group).action
+    };
+    for (full, member) in [(&[][..], 0), (&[0], 1), (&[0, 1], 0), (&[2], 0)] {
+        assert_eq!(heir(full, 3), Some(Action::MakePrimary(member)), "it restarts");
+    }
+    for (full, wanted, member) in [(&[][..], 1, 0), (&[0], 1, 0), (&[0], 2, 1)] {
+        assert_eq!(heir(full, wanted), Some(Action::MakePrimary(member)), "it leaves");
+    }
+    let mut group = three([0, 1, 2].map(|_| Some(inside(ALL, 2, 9))));
+    group.members.get_mut(&2).unwrap().full = true;
+    assert_eq!(classify(&group).action, None, "nobody is moved because of that alone");
+}
+
+#[test]
+fn nobody_leaves_while_the_group_waits_for_somebody_who_does_not_answer() {
+    let unreachable = |primary| {
+        let mut view = inside(ALL, primary, 9);
+        view.sees[1].state = State::Unreachable;
+        Some(view)
+    };
+    let action = |first, second, third| classify(&Group { wanted: 1, ..three([first, second, third]) }).action;
+    // Of the two that would be left, one alone would answer: no majority.
+    assert_eq!(action(unreachable(0), None, unreachable(0)), None);
+    assert_eq!(action(unreachable(2), None, unreachable(2)), None);
+    // The group has given it up.
+    let two = || Some(inside(&[0, 2], 0, 9));
+    assert_eq!(action(two(), None, two()), Some(Action::Leave(2)));
 }
 
 #[test]

@@ -6,16 +6,21 @@
 mod fixture;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fixture::{built, object, observed, stack};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tandem_operator::controller::apply::{self, Change};
+use tandem_operator::controller::keeper::{Failover, Report, Told};
 use tandem_operator::controller::observe::Observed;
 use tandem_operator::controller::report::{events, status};
+use tandem_operator::controller::storage::Usage;
 use tandem_operator::controller::validate::validate;
 use tandem_operator::crd::WebStackStatus;
+use tandem_operator::group::{Condition, State};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -245,4 +250,247 @@ fn events_tell_changes_and_a_new_reason_once() {
 fn the_url_is_where_the_pages_are(#[case] web_spec: Value, #[case] url: &str) {
     let observed = cluster(json!({"mysql": {}, "web": web_spec}), mysql(1), web(2), true);
     assert_eq!(told(&observed).url.as_deref(), Some(url));
+}
+
+/// A group of three whose keeper has told this.
+fn group(condition: Condition, primary: Option<u32>, change: impl FnOnce(&mut Report)) -> Observed {
+    let mut observed = cluster(json!({"mysql": {"instances": 3}}), mysql(3), web(2), true);
+    let missing = match &condition {
+        Condition::Degraded(missing) => missing.clone(),
+        _ => Default::default(),
+    };
+    let state = |member: &u32| (!missing.contains(member)).then_some(State::Online);
+    let mut report = Report {
+        wanted: 3,
+        condition,
+        primary,
+        members: (0..3).map(|member| (member, Told { state: state(&member), ..Told::default() })).collect(),
+        known: [0, 1, 2].into(),
+        outdated: Default::default(),
+        leaving: None,
+        followed: None,
+        failure: None,
+        failover: None,
+    };
+    change(&mut report);
+    observed.group = Some(report);
+    let set = json!({"observedGeneration": 1, "replicas": 3, "readyReplicas": 3, "updateRevision": "b"});
+    observed.live.stateful_sets[0].status = Some(object(set));
+    observed.live.jobs = built(&observed).objects.jobs;
+    for job in &mut observed.live.jobs {
+        job.status = Some(object(json!({"succeeded": 1})));
+    }
+    observed
+}
+
+const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
+
+#[test]
+fn a_group_that_is_whole() {
+    let told = told(&group(Condition::Healthy, Some(1), |_| {}));
+    insta::assert_snapshot!(lines(&told), @r"
+    Ready=True Serves: both tiers serve
+    DatabaseReady=True Serves: the database serves
+    WebReady=True Serves: the web tier serves
+    Progressing=False UpToDate: everything is as the spec says
+    Degraded=False AllMembersOnline: every member is in the group
+    Blocked=False NothingToDecide: nobody has to decide anything
+    StorageLow=Unknown NotAsked: the members have not been asked yet
+    ");
+    let mysql = told.mysql.unwrap();
+    assert_eq!((mysql.ready.as_str(), mysql.primary.as_deref()), ("3/3", Some("shop-mysql-1")));
+    let roles: Vec<_> = mysql.members.iter().filter_map(|member| member.role.as_deref()).collect();
+    assert_eq!(roles, ["replica", "primary", "replica"]);
+    assert_eq!(mysql.known, ["shop-mysql-0", "shop-mysql-1", "shop-mysql-2"]);
+}
+
+#[test]
+fn a_group_that_lacks_a_member_serves_and_says_so() {
+    let failing = |report: &mut Report| report.failure = Some("letting shop-mysql-2 join: no such host".to_owned());
+    let told = told(&group(Condition::Degraded([2].into()), Some(1), failing));
+    insta::assert_snapshot!(lines(&told), @r"
+    Ready=True Serves: both tiers serve
+    DatabaseReady=True Serves: the database serves
+    WebReady=True Serves: the web tier serves
+    Progressing=True RollingUpdate: mysql: on the way into the group: shop-mysql-2
+    Degraded=True MembersMissing: not in the group: shop-mysql-2; letting shop-mysql-2 join: no such host
+    Blocked=False NothingToDecide: nobody has to decide anything
+    StorageLow=Unknown NotAsked: the members have not been asked yet
+    ");
+    assert_eq!(told.mysql.unwrap().ready, "2/3");
+}
+
+#[test]
+fn members_that_are_wanted_since_a_moment_ago_are_missing() {
+    let before = |report: &mut Report| report.wanted = 1;
+    let told = told(&group(Condition::Healthy, Some(0), before));
+    assert_eq!(told.mysql.as_ref().unwrap().ready, "1/3");
+    let lines = lines(&told);
+    assert!(lines.contains("Degraded=True MembersMissing: not in the group: shop-mysql-1, shop-mysql-2"), "{lines}");
+    assert!(lines.contains("Progressing=True RollingUpdate: mysql: on the way into the group"), "{lines}");
+}
+
+#[test]
+fn a_pod_of_an_older_version_is_still_to_be_replaced() {
+    let mut observed = group(Condition::Healthy, Some(0), |_| {});
+    let labels = json!({"app.kubernetes.io/component": "mysql", "controller-revision-hash": "a"});
+    let mut pod: Pod = object(json!({}));
+    pod.metadata = object(json!({"name": "shop-mysql-2", "labels": labels}));
+    observed.pods.push(pod);
+    let lines = lines(&told(&observed));
+    assert!(lines.contains("Progressing=True RollingUpdate: mysql: StatefulSet shop-mysql is rolling"), "{lines}");
+}
+
+#[test]
+fn the_last_change_of_the_primary_is_told_and_stays() {
+    let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+    let took = Duration::from_millis(6800);
+    let changed = |report: &mut Report| report.failover = Some(Failover { from: 0, to: 1, at, took });
+    let mut observed = group(Condition::Healthy, Some(1), changed);
+    let status = told(&observed);
+    let last = status.mysql.clone().unwrap().last_failover.unwrap();
+    assert_eq!((last.from.as_str(), last.to.as_str()), ("shop-mysql-0", "shop-mysql-1"));
+    assert_eq!((last.time.as_str(), last.milliseconds), ("2026-01-31T12:00:00Z", 6800));
+    // Another operator, which has not seen it.
+    observed.group.as_mut().unwrap().failover = None;
+    let mut stack = (*observed.stack).clone();
+    stack.status = Some(status);
+    observed.stack = stack.into();
+    assert_eq!(told(&observed).mysql.unwrap().last_failover, Some(last));
+}
+
+#[test]
+fn a_member_with_transactions_of_its_own_is_told_with_the_way_out() {
+    let errant = |report: &mut Report| {
+        report.members.get_mut(&2).unwrap().errant = GTIDS.parse().unwrap();
+    };
+    let told = told(&group(Condition::Degraded([2].into()), Some(1), errant));
+    insta::assert_snapshot!(lines(&told), @r"
+    Ready=True Serves: both tiers serve
+    DatabaseReady=True Serves: the database serves
+    WebReady=True Serves: the web tier serves
+    Progressing=True RollingUpdate: mysql: on the way into the group: shop-mysql-2
+    Degraded=True MembersMissing: not in the group: shop-mysql-2
+    Blocked=True MembersErrant: shop-mysql-2 has transactions that the group has not: 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5; it stays out until the annotation tandem.dev/reclone gives them up
+    StorageLow=Unknown NotAsked: the members have not been asked yet
+    ");
+    assert_eq!(told.mysql.unwrap().members[2].errant.as_deref(), Some(GTIDS));
+}
+
+#[test]
+fn nobody_decides_where_the_spec_does() {
+    let mut observed = group(Condition::Degraded([2].into()), Some(1), |report| {
+        report.members.get_mut(&2).unwrap().errant = GTIDS.parse().unwrap();
+        report.failure = Some("keeping aside what shop-mysql-2 has: no room".to_owned());
+    });
+    observed.stack = Arc::new(stack(json!({"mysql": {"instances": 3, "recloneErrant": true}})));
+    let said = lines(&told(&observed));
+    assert!(said.contains("Degraded=True MembersMissing: not in the group: shop-mysql-2; keeping aside"), "{said}");
+    assert!(said.contains("Blocked=False NothingToDecide"), "{said}");
+}
+
+/// Three members on volumes of 10Gi, of which these percentages are used; the status is what was told before.
+fn storage(spec: Value, used: [i32; 3], before: Option<WebStackStatus>) -> Observed {
+    let capacity = 10_000 << 30;
+    let mut observed = group(Condition::Healthy, Some(0), |report| {
+        for (told, percent) in report.members.values_mut().zip(used) {
+            told.used = Some(Usage { percent, capacity });
+        }
+    });
+    let mut stack = stack(json!({"mysql": {"instances": 3, "storage": spec}}));
+    stack.status = before;
+    observed.stack = Arc::new(stack);
+    observed
+}
+
+#[rstest]
+#[case::room(json!({}), [79, 10, 0], "False StorageSuffices: every volume has room")]
+#[case::little(json!({}), [79, 80, 91], "True VolumesFill: shop-mysql-1 uses 80 % of its volume, shop-mysql-2 uses 91 % of \
+    its volume; raise spec.mysql.storage.size, or set autoGrow there")]
+#[case::it_grows(json!({"autoGrow": {"limit": "20Gi"}}), [85, 79, 79],
+    "True VolumesGrow: shop-mysql-0 uses 85 % of its volume; all volumes grow to 15Gi")]
+#[case::it_has_grown(json!({"autoGrow": {"limit": "10Gi"}}), [85, 79, 79],
+    "True LimitReached: shop-mysql-0 uses 85 % of its volume; the volumes have grown to spec.mysql.storage.autoGrow.limit")]
+fn a_volume_that_is_nearly_full(#[case] spec: Value, #[case] used: [i32; 3], #[case] expected: &str) {
+    let told = told(&storage(spec, used, None));
+    let lines = lines(&told);
+    assert!(lines.ends_with(&format!("StorageLow={expected}")), "{lines}");
+    assert_eq!(told.mysql.unwrap().members[0].used, Some(used[0]));
+    let reason = expected.split(&[' ', ':']).nth(1).unwrap();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/high-availability.md");
+    assert!(std::fs::read_to_string(page).unwrap().contains(&format!("| `{reason}` |")), "{reason}");
+}
+
+#[test]
+fn that_a_volume_is_nearly_full_is_told_once_and_until_there_is_room() {
+    let mut before = None;
+    let mut seen = Vec::new();
+    for used in [79, 80, 79, 75, 81, 74, 79] {
+        let observed = storage(json!({}), [used, 0, 0], before);
+        let now = told(&observed);
+        let low = now.conditions.iter().any(|condition| condition.type_ == "StorageLow" && condition.status == "True");
+        let events = events(&observed, &now, &[]).iter().filter(|event| event.reason == "StorageLow").count();
+        seen.push((low, events));
+        before = Some(now);
+    }
+    let is = |low, events| (low, events);
+    assert_eq!(seen, [is(false, 0), is(true, 1), is(true, 0), is(true, 0), is(true, 0), is(false, 0), is(false, 0)]);
+}
+
+#[test]
+fn an_operator_that_has_just_begun_keeps_what_was_said_of_the_volumes() {
+    let before = told(&storage(json!({}), [90, 0, 0], None));
+    let mut observed = storage(json!({}), [0, 0, 0], Some(before.clone()));
+    observed.group = None;
+    assert_eq!(told(&observed).conditions.last(), before.conditions.last());
+}
+
+#[rstest]
+#[case::new(Condition::New, "GroupForms")]
+#[case::unclear(Condition::Unclear, "PrimaryUnclear")]
+#[case::no_quorum(Condition::NoQuorum, "QuorumLost")]
+#[case::outage(Condition::Outage([2].into()), "WaitsForMembers")]
+#[case::outage_that_ends(Condition::Outage([].into()), "GroupForms")]
+#[case::diverged(Condition::Diverged([(0, GTIDS.parse().unwrap())].into()), "MembersDiverged")]
+#[case::lost(Condition::Lost([0, 2].into()), "DataLost")]
+#[case::split(Condition::Split([0, 2].into()), "TwoGroups")]
+fn a_group_that_does_not_serve(#[case] condition: Condition, #[case] reason: &str) {
+    let status = told(&group(condition, None, |_| {}));
+    let of = |type_: &str| {
+        let found = status.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+        (found.status.clone(), found.reason.clone())
+    };
+    assert_eq!(of("DatabaseReady"), ("False".to_owned(), reason.to_owned()));
+    assert_eq!(of("Degraded"), ("True".to_owned(), reason.to_owned()));
+    let decide = ["QuorumLost", "MembersDiverged", "DataLost", "TwoGroups"].contains(&reason);
+    assert_eq!(of("Blocked").0 == "True", decide);
+    // The table of all states names it.
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/high-availability.md");
+    assert!(std::fs::read_to_string(page).unwrap().contains(&format!("| `{reason}` |")), "{reason}");
+}
+
+#[test]
+fn another_primary_is_an_event() {
+    let mut observed = group(Condition::Healthy, Some(1), |_| {});
+    let before = told(&group(Condition::Healthy, Some(0), |_| {}));
+    let mut known = (*observed.stack).clone();
+    known.status = Some(before);
+    observed.stack = Arc::new(known);
+    let told = events(&observed, &told(&observed), &[]);
+    let told: Vec<_> = told.into_iter().map(|event| (event.reason, event.note.unwrap())).collect();
+    let note = "shop-mysql-1 takes writes, in the place of shop-mysql-0";
+    assert_eq!(told, [("PrimaryChanged".to_owned(), note.to_owned())]);
+}
+
+#[test]
+fn until_there_are_news_the_last_ones_count() {
+    let mut observed = group(Condition::Healthy, Some(1), |_| {});
+    let before = told(&observed);
+    let mut known = (*observed.stack).clone();
+    known.status = Some(before.clone());
+    observed.stack = Arc::new(known);
+    observed.group = None;
+    let now = told(&observed);
+    assert_eq!(now.mysql, before.mysql);
+    assert_eq!(now.conditions[..4], before.conditions[..4]);
 }

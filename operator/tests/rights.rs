@@ -14,6 +14,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tandem_environment::Environment;
 use tandem_operator::config::Config;
+use tandem_operator::controller::keeper::{admit, label};
 use tandem_operator::controller::{self, reconcile};
 use tandem_operator::leader::Election;
 use tandem_operator::metrics::Metrics;
@@ -117,6 +118,13 @@ async fn every_right_on_stacks_and_their_objects_is_used_and_none_is_missing() {
         "status": {"containerStatuses": [status]},
     });
     put(&cluster, "/api/v1/namespaces/default/pods/shop-mysql-0", pod);
+    label(&cluster.client, "default", "shop-mysql-0".to_owned(), Some("primary"), None).await.unwrap();
+    put(
+        &cluster,
+        "/api/v1/namespaces/default/pods/shop-mysql-1",
+        json!({"metadata": {"name": "shop-mysql-1", "namespace": "default", "labels": labels("mysql")}}),
+    );
+    admit(&cluster.client, "default", "shop-mysql-1".to_owned(), true).await.unwrap();
     // A StatefulSet that gets no Pod, long after it was made.
     let path = "/apis/apps/v1/namespaces/default/statefulsets/shop-mysql";
     let mut set = cluster.api().objects[path].clone();

@@ -1,6 +1,10 @@
 //! What the API server refuses: the schema's rules, evaluated without a cluster.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where its tools do")]
+#[cfg(test)]
+mod fixture;
+
+use kube::ResourceExt;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tandem_operator::crd::WebStack;
@@ -32,6 +36,7 @@ fn external() -> Value {
 #[case("a", json!({"mysql": {"initdb": {"claim": "dumps"}, "storage": {"size": "1.5Ti"}}}))]
 #[case("a", json!({"mysql": {}, "web": {"autoscaling": {"maxReplicas": 5}, "env": [{"name": "LOG_LEVEL", "value": "warn"}]}}))]
 #[case("a", json!({"mysql": {}, "web": {"ingress": {"host": "*.example.com"}, "service": {"type": "NodePort", "nodePort": 30080}}}))]
+#[case("a", json!({"mysql": {"instances": 3, "recloneErrant": true, "storage": {"size": "10Gi", "autoGrow": {"limit": "10Gi"}}}}))]
 fn what_is_right_is_taken(#[case] name: &str, #[case] spec: Value) {
     assert_eq!(refusals(&stack(name, spec), None), "");
 }
@@ -42,7 +47,10 @@ fn what_is_right_is_taken(#[case] name: &str, #[case] spec: Value) {
 #[case("a123456789012345678901234567890123456789012", json!({"mysql": {}}), "metadata.name may have at most 40")]
 #[case("a", json!({}), "exactly one of spec.mysql and spec.externalDatabase")]
 #[case("a", json!({"mysql": {}, "externalDatabase": external()}), "exactly one of spec.mysql and spec.externalDatabase")]
-#[case("a", json!({"mysql": {"instances": 2}}), "spec.mysql.instances must be 1")]
+#[case("a", json!({"mysql": {"instances": 2}}), "spec.mysql.instances must be 1, 3 or 5")]
+#[case("a", json!({"mysql": {"instances": 0}}), "spec.mysql.instances must be 1, 3 or 5")]
+#[case("a", json!({"mysql": {"instances": 7}}), "spec.mysql.instances must be 1, 3 or 5")]
+#[case("a", json!({"mysql": {"user": "tandem-operator"}}), "spec.mysql.user must not be")]
 #[case("a", json!({"mysql": {"database": "mysql"}}), "spec.mysql.database must not be one of MySQL's own")]
 #[case("a", json!({"mysql": {"database": "Performance_Schema"}}), "spec.mysql.database must not be")]
 #[case("a", json!({"mysql": {"database": "it's"}}), "spec.mysql.database may only have")]
@@ -54,6 +62,8 @@ fn what_is_right_is_taken(#[case] name: &str, #[case] spec: Value) {
 #[case("a", json!({"mysql": {"env": [{"name": "MYSQL_ROOT_PASSWORD", "value": "x"}]}}), "spec.mysql.env must not set")]
 #[case("a", json!({"mysql": {"storage": {"size": "ten"}}}), "spec.mysql.storage.size must be a quantity")]
 #[case("a", json!({"mysql": {"storage": {"size": "0"}}}), "spec.mysql.storage.size must be a quantity")]
+#[case("a", json!({"mysql": {"storage": {"autoGrow": {"limit": "much"}}}}), "spec.mysql.storage.autoGrow.limit must be a quantity")]
+#[case("a", json!({"mysql": {"storage": {"size": "10Gi", "autoGrow": {"limit": "10239Mi"}}}}), "autoGrow.limit must not be smaller than")]
 #[case("a", json!({"mysql": {"initdb": {}}}), "exactly one of configMap and claim")]
 #[case("a", json!({"mysql": {}, "web": {"env": [{"name": "DATABASE_HOST", "value": "x"}]}}), "spec.web.env must not set")]
 #[case("a", json!({"mysql": {}, "web": {"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}}), "minReplicas must not be larger")]
@@ -67,6 +77,43 @@ fn what_is_right_is_taken(#[case] name: &str, #[case] spec: Value) {
 fn what_is_wrong_is_refused_by_the_fields_name(#[case] name: &str, #[case] spec: Value, #[case] words: &str) {
     let said = refusals(&stack(name, spec), None);
     assert!(said.contains(words), "{said:?}");
+}
+
+#[test]
+fn what_a_group_depends_on_is_refused_in_every_spelling_and_of_one_instance_it_is_free() {
+    let built = fixture::built(&fixture::observed(
+        fixture::stack(json!({"mysql": {"instances": 3, "config": {}}})),
+        &["shop-mysql"],
+    ));
+    let map = built.objects.config_maps.iter().find(|map| map.name_any() == "shop-mysql").unwrap();
+    let pod = built.objects.stateful_sets[0].spec.clone().unwrap().template.spec.unwrap();
+    let own = pod.containers[0].env.iter().flatten().map(|variable| variable.name.clone());
+    let own = own.filter(|name| name == "MYSQL_ROOT_HOST" || name.starts_with("POD_"));
+    let all = map.data.iter().flatten().map(|(name, _)| name.clone());
+    let member = pod.containers[0].env.iter().flatten().map(|variable| variable.name.clone());
+    let options: Vec<_> = all.chain(member).filter(|name| name.starts_with("MYSQL_CONF_")).collect();
+    assert!(options.len() > 20, "{options:?}");
+    let more = [
+        "MYSQL_CONF_LOOSE_GTID_MODE",
+        "MYSQL_CONF_gtid_mode",
+        "MYSQL_CONF_SKIP_LOG_BIN",
+        "MYSQL_CONF_GROUP_REPLICATION_X",
+    ];
+    for name in options.iter().cloned().chain(own).chain(more.map(str::to_owned)) {
+        let spec = |instances: u32| json!({"mysql": {"instances": instances, "env": [{"name": name, "value": "x"}]}});
+        let said = refusals(&stack("a", spec(3)), None);
+        assert!(said.contains("spec.mysql.env must not set what a group"), "{name}: {said:?}");
+        assert_eq!(refusals(&stack("a", spec(1)), None), "", "{name}");
+    }
+    for name in options.iter().map(String::as_str).chain(more) {
+        let option = name.trim_start_matches("MYSQL_CONF_").to_ascii_lowercase();
+        let spec = |instances: u32| json!({"mysql": {"instances": instances, "config": {option.as_str(): "x"}}});
+        let said = refusals(&stack("a", spec(5)), None);
+        assert!(said.contains("spec.mysql.config must not set what a group"), "{option}: {said:?}");
+        assert_eq!(refusals(&stack("a", spec(1)), None), "", "{option}");
+    }
+    let free = json!({"max_connections": "9", "binlog_expire_logs_seconds": "9", "innodb_redo_log_capacity": "9"});
+    assert_eq!(refusals(&stack("a", json!({"mysql": {"instances": 3, "config": free}})), None), "");
 }
 
 #[rstest]

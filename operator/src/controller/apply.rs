@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::controller::build::{Built, generated_secret};
+use crate::controller::build::{Built, generated_secret, group_secret};
 use crate::controller::difference::{correction, holds};
 use crate::controller::objects::{Child, Objects};
 use crate::controller::observe::Observed;
@@ -103,20 +103,33 @@ impl Change {
     }
 }
 
-/// Creates the Secret with new passwords where it is missing, and adds it to what was observed: everything else is built
-/// from it. One that is there keeps what it holds.
+/// Creates the Secrets with new passwords where they are missing, and adds them to what was observed: everything else is
+/// built from them. One that is there keeps what it holds.
 ///
 /// # Errors
-/// It cannot be created.
-pub async fn generate(client: &Client, observed: &mut Observed) -> Result<Option<Change>, Error> {
-    let Some(mut secret) = generated_secret(&observed.stack) else { return Ok(None) };
-    let name = secret.name_any();
-    if observed.exists(&name) {
-        return Ok(None);
+/// One cannot be created.
+pub async fn generate(client: &Client, observed: &mut Observed) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    if let Some(secret) = generated_secret(&observed.stack).filter(|secret| !observed.exists(&secret.name_any())) {
+        changes.push(make(client, observed, secret, &[names::ROOT_PASSWORD, names::PASSWORD]).await?);
     }
+    if let Some(secret) = group_secret(observed)
+        && find(&observed.live.secrets, &secret.name_any()).is_none()
+    {
+        match make(client, observed, secret, &[names::PASSWORD]).await {
+            // Made a moment ago, and not seen yet.
+            Err(Error::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 409) => {}
+            made => changes.push(made?),
+        }
+    }
+    Ok(changes)
+}
+
+async fn make(client: &Client, observed: &mut Observed, mut secret: Secret, keys: &[&str]) -> Result<Change, Error> {
+    let name = secret.name_any();
     let mut passwords = BTreeMap::new();
-    for key in [names::ROOT_PASSWORD, names::PASSWORD] {
-        passwords.insert(key.to_owned(), password().map_err(Error::Random)?);
+    for key in keys {
+        passwords.insert((*key).to_owned(), password()?);
     }
     // As applying would leave it: there is nothing left to apply.
     let wanted = json(&secret).map_err(|source| Error::json::<Secret>(&name, source))?;
@@ -129,7 +142,7 @@ pub async fn generate(client: &Client, observed: &mut Observed) -> Result<Option
         Ok(made) => {
             observed.contents.insert((references::Kind::Secret, name.clone()), Some(Content::of_secret(&made)));
             observed.live.secrets.push(made);
-            Ok(Some(Change::new::<Secret>("Created", &name)))
+            Ok(Change::new::<Secret>("Created", &name))
         }
         Err(error) => Err(Error::api::<Secret>(&name, error)),
     }
@@ -141,14 +154,14 @@ pub async fn apply(
     client: &Client,
     observed: &Observed,
     built: Built,
-    generated: Result<Option<Change>, Error>,
+    generated: Result<Vec<Change>, Error>,
 ) -> (Vec<Change>, Result<(), Error>) {
     let namespace = observed.stack.namespace().unwrap_or_default();
     let (generated, error) = match generated {
-        Ok(change) => (change, None),
-        Err(error) => (None, Some(error)),
+        Ok(changes) => (changes, None),
+        Err(error) => (Vec::new(), Some(error)),
     };
-    let mut work = Work { client, namespace: &namespace, observed, changes: generated.into_iter().collect(), error };
+    let mut work = Work { client, namespace: &namespace, observed, changes: generated, error };
     let Built { objects, keep, stuck_pods } = built;
     let Objects {
         service_accounts,
@@ -352,9 +365,10 @@ fn checksum(wanted: &Value) -> String {
     hex(&Sha256::digest(wanted.to_string()))
 }
 
-/// 24 random bytes in hexadecimal digits: nothing that anything would have to quote.
-fn password() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes)?;
+/// 16 random bytes in hexadecimal digits: nothing that anything would have to quote, and no longer than MySQL's replication
+/// allows.
+fn password() -> Result<String, Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(Error::Random)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -44,13 +44,14 @@ pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) 
     let mut built = Built::default();
     let has_passwords = stack.spec.mysql.is_none() || observed.exists(&names::credentials(stack));
     if let Some(spec) = &stack.spec.mysql {
-        mysql::build(observed, spec, &mut built.objects);
+        mysql::build(observed, spec, around, &mut built.objects);
         if let Some(secret) = generated_secret(stack).filter(|_| has_passwords) {
             built.objects.secrets.push(secret);
         }
+        built.objects.secrets.extend(group_secret(observed));
     }
     web::build(observed, around, &mut built.objects);
-    policy::build(stack, around, &mut built.objects);
+    policy::build(observed, around, &mut built.objects);
     built.stuck_pods = mysql::stuck_pods(observed);
     // Nothing that reads the passwords before they are there: their checksum is part of it.
     if validated.mysql.is_some() || !has_passwords {
@@ -75,6 +76,16 @@ pub fn generated_secret(stack: &WebStack) -> Option<Secret> {
         ..metadata(stack, Component::Mysql)
     };
     mysql.credentials_secret.is_none().then(|| Secret { metadata, ..Secret::default() })
+}
+
+/// The Secret of the operator's own account on a group's members, without the password; `None` where there is no group.
+pub fn group_secret(observed: &Observed) -> Option<Secret> {
+    let stack = &*observed.stack;
+    let metadata = ObjectMeta {
+        owner_references: data_owner(stack),
+        ..named(stack, Component::Mysql, names::group_secret(stack))
+    };
+    observed.is_group().then(|| Secret { metadata, ..Secret::default() })
 }
 
 /// The metadata of an object that goes when its stack goes.

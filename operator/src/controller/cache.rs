@@ -21,6 +21,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::watch;
 
+use crate::controller::backoff;
 use crate::controller::objects::{Child, Objects};
 use crate::controller::warnings::{self, Warnings};
 use crate::crd::WebStack;
@@ -237,14 +238,14 @@ impl Watches<'_> {
                 Resource::meta_mut(object).managed_fields = None;
                 trim(object);
             })
-            .default_backoff();
+            .backoff(backoff::watches());
         let cache = Arc::clone(&self.cache);
         self.follow(K::KIND, events, move |event| cache.take(event).map_err(|error| error.to_string()));
     }
 
     fn warnings(&mut self) {
         let all = watcher::Config::default().fields(warnings::SELECTOR);
-        let events = watcher(api::<Event>(self.client, self.namespace), all).default_backoff();
+        let events = watcher(api::<Event>(self.client, self.namespace), all).backoff(backoff::watches());
         let cache = Arc::clone(&self.cache);
         self.follow("Event", events, move |event| Ok(cache.warn(event)));
     }

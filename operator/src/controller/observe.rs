@@ -13,6 +13,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::controller::Error;
 use crate::controller::cache::Cache;
+use crate::controller::keeper::Report;
 use crate::controller::objects::Objects;
 use crate::controller::references::{self, Content, Contents, Kind};
 use crate::crd::WebStack;
@@ -35,6 +36,8 @@ pub struct Observed {
     pub contents: Contents,
     /// What Kubernetes said of Pods that it could not create: `(object, words)`.
     pub refusals: Vec<(String, String)>,
+    /// How the group stands, as its keeper has told last; `None` where there is no group, or no news yet.
+    pub group: Option<Report>,
 }
 
 impl Observed {
@@ -53,8 +56,20 @@ impl Observed {
         self.live.deployments.first()
     }
 
+    /// Whether the database is a group. One that was a group stays one, be it of a single member: its volumes know of the
+    /// others.
+    pub fn is_group(&self) -> bool {
+        let Some(mysql) = &self.stack.spec.mysql else { return false };
+        let first = format!("-{}-0", Component::Mysql.of(&self.stack));
+        mysql.instances > 1 || self.live.claims.iter().any(|claim| !claim.name_any().ends_with(&first))
+    }
+
     /// Whether the database serves. What is outside of the cluster is taken to serve.
     pub fn database_ready(&self) -> bool {
+        if self.is_group() {
+            let before = || self.stack.status.as_ref()?.mysql.as_ref()?.primary.clone();
+            return self.group.as_ref().map_or_else(|| before().is_some(), |group| group.primary.is_some());
+        }
         self.stack.spec.external_database.is_some()
             || self.stateful_set().and_then(|set| set.status.as_ref()?.ready_replicas).unwrap_or_default() > 0
     }
@@ -151,7 +166,7 @@ pub async fn observe(client: &Client, cache: &Cache, stack: Arc<WebStack>) -> Re
     let refusals = refusals(cache, &live, &pods);
     let namespace = stack.namespace().unwrap_or_default();
     let contents = contents(client, &namespace, &stack).await.map_err(Error::Observe)?;
-    Ok(Observed { stack, live, pods, contents, refusals })
+    Ok(Observed { stack, live, pods, contents, refusals, group: None })
 }
 
 async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> Result<Contents, kube::Error> {

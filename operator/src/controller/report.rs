@@ -1,6 +1,6 @@
 //! What the user is told: the status, in words that name the object and the cause, and events for what changed.
 
-use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,6 +14,8 @@ use crate::controller::references::hex;
 use crate::controller::validate::{Problem, Validated};
 use crate::crd::{MysqlStatus, ServiceType, WebStackStatus, WebStatus};
 use crate::names::{self, Component};
+
+mod group;
 
 /// How a tier stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,15 +89,19 @@ pub fn status(
             last_transition_time: same.map_or(Time(now), |condition| condition.last_transition_time.clone()),
         }
     };
+    let mut conditions = vec![
+        condition("Ready", ready),
+        condition("DatabaseReady", database_ready),
+        condition("WebReady", web_ready),
+        condition("Progressing", progressing),
+    ];
+    if observed.is_group() {
+        conditions.extend(group::conditions(observed).into_iter().map(|(type_, told)| condition(type_, told)));
+    }
     WebStackStatus {
         observed_generation: stack.metadata.generation,
         url: url(observed),
-        conditions: vec![
-            condition("Ready", ready),
-            condition("DatabaseReady", database_ready),
-            condition("WebReady", web_ready),
-            condition("Progressing", progressing),
-        ],
+        conditions,
         mysql: mysql_status,
         web: Some(web_status),
     }
@@ -158,12 +164,18 @@ fn mysql(
         ready_instances: ready,
         ready: format!("{ready}/{wanted}"),
         primary: (ready > 0).then(|| format!("{}-0", Component::Mysql.of(stack))),
+        ..MysqlStatus::default()
     };
+    let grouped = observed.is_group() && !stack.spec.suspend;
+    let status = if observed.is_group() { group::status(observed, wanted) } else { status };
     let count = format!("mysql: {ready} of {wanted} Pods ready");
     let state = match (problem, refused, trouble(observed, Component::Mysql)) {
         _ if stack.spec.suspend => suspended("mysql", ready),
         (Some(Problem { reason, message }), ..) => State::Blocked((*reason).to_owned(), format!("mysql: {message}")),
         (_, Some((reason, message)), _) => State::Blocked(reason.clone(), message.clone()),
+        // A group serves, whatever keeps one member away.
+        _ if grouped && observed.database_ready() => State::Serves("Serves"),
+        (.., None) if grouped => group::state(observed),
         (_, _, Some((reason, message))) => State::Blocked(reason.clone(), format!("{count}: {reason} {message}")),
         _ if ready < wanted => State::Moves("DatabaseStarts", count),
         _ => State::Serves("Serves"),
@@ -232,12 +244,19 @@ fn rolling(observed: &Observed, changes: &[Change]) -> Option<String> {
     if migration::stage(observed) == Stage::Runs {
         return Some("web: the migration runs, the new version comes after it".to_owned());
     }
+    if let Some(what) = group::moves(observed) {
+        return Some(what);
+    }
     let set = observed.stateful_set().filter(|set| {
         let (spec, status) = (set.spec.clone().unwrap_or_default(), set.status.clone().unwrap_or_default());
         let replicas = spec.replicas.unwrap_or_default();
         status.observed_generation != set.metadata.generation
             || status.replicas != replicas
-            || status.current_revision != status.update_revision
+            // Where the operator replaces the Pods, Kubernetes never says that all are of the newest version.
+            || match observed.is_group() {
+                true => observed.pods_of(Component::Mysql).any(|pod| is_outdated(pod, status.update_revision.as_deref())),
+                false => status.current_revision != status.update_revision,
+            }
     });
     let deployment = observed.deployment().filter(|deployment| {
         let (spec, status) =
@@ -252,6 +271,11 @@ fn rolling(observed: &Observed, changes: &[Change]) -> Option<String> {
         (_, Some(deployment)) => Some(format!("web: Deployment {} is rolling", deployment.name_any())),
         _ => None,
     }
+}
+
+fn is_outdated(pod: &Pod, revision: Option<&str>) -> bool {
+    let own = pod.labels().get("controller-revision-hash").map(String::as_str);
+    own.is_some() && revision.is_some() && own != revision
 }
 
 fn url(observed: &Observed) -> Option<String> {
@@ -310,6 +334,20 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
             let about = ObjectReference { kind: Some(kind.clone()), name: Some(name.clone()), ..Default::default() };
             push(EventType::Normal, action, format!("{kind} {name}"), Some(about));
         }
+    }
+    let primary = |status: &WebStackStatus| status.mysql.as_ref().and_then(|mysql| mysql.primary.clone());
+    let (before, now) = (observed.stack.status.as_ref().and_then(primary), primary(status));
+    if let (Some(before), Some(now)) = (before, now)
+        && before != now
+    {
+        push(EventType::Normal, "PrimaryChanged", format!("{now} takes writes, in the place of {before}"), None);
+    }
+    let low = |status: &WebStackStatus| {
+        status.conditions.iter().find(|known| known.type_ == group::STORAGE_LOW && known.status == "True").cloned()
+    };
+    let was_low = observed.stack.status.as_ref().and_then(low).is_some();
+    if let Some(now) = low(status).filter(|_| !was_low) {
+        push(EventType::Warning, group::STORAGE_LOW, now.message, None);
     }
     let ready =
         |status: &WebStackStatus| status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();

@@ -48,7 +48,7 @@ pub(super) fn migrate_command() -> Vec<String> {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { size: storage_size(), class_name: None }
+        Self { size: storage_size(), class_name: None, auto_grow: None }
     }
 }
 

@@ -78,8 +78,8 @@ fn living(group: &Group) -> Vec<Living<'_>> {
 
 /// There is a group: clients are led to it, and whoever is missing is brought back.
 fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
-    // The group may still see somebody who says of himself that he has gone.
-    let gone = |member| group.view(member).is_some_and(|view| view.state != State::Online);
+    // The group may still see somebody who says of himself that he has gone, or who is about to go.
+    let gone = |member| group.view(member).is_some_and(|view| view.state != State::Online) || !group.stays(member);
     let missing: BTreeSet<_> = (0..group.wanted).filter(|&member| !living.has_online(member) || gone(member)).collect();
     let reads = |member: Ordinal| {
         let lags = group.view(member).is_some_and(|view| view.lags);
@@ -122,16 +122,22 @@ fn next(
         let outside = group.view(member).is_some_and(|view| !view.state.votes());
         outside && living.state(member).is_none() && group.stays(member)
     };
-    for member in (0..group.wanted).filter(|&member| joins(member)) {
-        if !errant.contains_key(&member) {
-            return Some(Action::Join(member));
-        }
-        if group.reclone_errant || group.word == Some(Word::Reclone(member)) {
-            return Some(Action::Reclone(member));
-        }
+    // Who only has to join comes first: filling a member anew may fail for long, where its volume is too small.
+    let (own, plain): (Vec<_>, Vec<_>) =
+        (0..group.wanted).filter(|&member| joins(member)).partition(|member| errant.contains_key(member));
+    if let Some(&member) = plain.first() {
+        return Some(Action::Join(member));
     }
-    // Everything from here on takes a member away, or moves the primary: never while one is missing, or may be.
-    if !missing.is_empty() || (0..group.wanted).any(|member| group.view(member).is_none()) {
+    // A primary that is far behind what the group has agreed upon may only seem to lack a transaction.
+    let unasked = group.reclone_errant && group.view(living.primary).is_some_and(|primary| !primary.lags);
+    let given_up = |member: &&Ordinal| unasked || group.word == Some(Word::Reclone(**member));
+    if let Some(&member) = own.iter().find(given_up) {
+        return Some(Action::Reclone(member));
+    }
+    // Everything from here on takes a member away, or moves the primary: never while one is missing, or may be. One that
+    // is not wanted any more still has its vote until the group has given it up: without another one, that may be half.
+    let silent = (0..group.wanted).any(|member| group.view(member).is_none());
+    if !missing.is_empty() || silent || living.sees.iter().any(|seen| seen.state != State::Online) {
         return None;
     }
     shrink(group, living).or_else(|| restart(group, living)).or_else(|| prefer(group, living))
@@ -144,12 +150,18 @@ fn prefer(group: &Group, living: &Living<'_>) -> Option<Action> {
     can.then_some(Action::MakePrimary(member))
 }
 
+/// Who becomes the primary in another one's place: the first one whose volume has room, where there is one.
+fn heir(group: &Group, not: Ordinal) -> Option<Ordinal> {
+    let heirs = (0..group.wanted).filter(|&member| member != not && group.stays(member));
+    heirs.min_by_key(|member| group.members.get(member).is_some_and(|member| member.full))
+}
+
 /// The last member leaves, where there are more than wanted.
 fn shrink(group: &Group, living: &Living<'_>) -> Option<Action> {
     let (&last, member) = group.members.last_key_value().filter(|(last, _)| **last >= group.wanted)?;
     Some(match member.pod {
         Pod::Missing | Pod::Terminating => return None,
-        Pod::Present if living.primary >= group.wanted => Action::MakePrimary(0),
+        Pod::Present if living.primary >= group.wanted => Action::MakePrimary(heir(group, living.primary)?),
         Pod::Present if living.state(last).is_some() => Action::Leave(last),
         Pod::Present => Action::Remove(last),
     })
@@ -161,8 +173,7 @@ fn restart(group: &Group, living: &Living<'_>) -> Option<Action> {
     let secondary = outdated().rfind(|&member| member != living.primary);
     secondary.map(Action::Restart).or_else(|| {
         let primary = outdated().find(|&member| member == living.primary)?;
-        let heir = (0..group.wanted).find(|&member| member != primary && group.stays(member))?;
-        Some(Action::MakePrimary(heir))
+        Some(Action::MakePrimary(heir(group, primary)?))
     })
 }
 
@@ -203,7 +214,7 @@ fn survivor(group: &Group) -> Option<Action> {
 /// Everybody answers, and nobody is in a group: it is formed, by the member that has everything.
 fn formation(group: &Group) -> Verdict {
     let joined: BTreeMap<_, _> = group.views().filter(|(_, view)| view.joined).collect();
-    if joined.is_empty() {
+    if joined.is_empty() && group.known.is_empty() {
         // What the others hold came with their images, and is the same as the first one's.
         return Verdict { action: Some(Action::Bootstrap(0)), ..waiting(Condition::New, Route::Nobody) };
     }

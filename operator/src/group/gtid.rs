@@ -35,6 +35,11 @@ impl GtidSet {
         self.sources.values().flatten().map(|(first, last)| last - first + 1).sum()
     }
 
+    /// Whether any transaction is from the server or group of this UUID.
+    pub fn has_any_of(&self, uuid: &str) -> bool {
+        self.sources.keys().any(|(source, _)| source.eq_ignore_ascii_case(uuid))
+    }
+
     /// Whether everything that is in `other` is in this one.
     pub fn contains(&self, other: &Self) -> bool {
         other.minus(self).is_empty()

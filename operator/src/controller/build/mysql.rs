@@ -6,10 +6,10 @@ use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, ConfigMap, ConfigMapEnvSource, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource,
+    Affinity, ConfigMap, ConfigMapEnvSource, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource, EnvVar,
     PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodAffinityTerm,
-    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, Service, ServiceAccount, ServicePort, ServiceSpec, Volume,
-    VolumeResourceRequirements, WeightedPodAffinityTerm,
+    PodAntiAffinity, PodReadinessGate, PodSpec, PodTemplateSpec, Probe, Service, ServiceAccount, ServicePort,
+    ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -17,16 +17,22 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
+use super::Surroundings;
 use super::pod::{self, SECRETS};
 use crate::controller::objects::Objects;
 use crate::controller::observe::{Observed, waits_for};
-use crate::controller::references;
+use crate::controller::{references, storage};
 use crate::crd::{Initdb, Mysql, WebStack};
+use crate::mysql::{self, Names};
 use crate::names::{self, Component};
 use crate::quantity::quantity;
 
 /// The volume of an instance: its claims are called `data-NAME-mysql-0` and so on.
 const DATA: &str = "data";
+
+/// The folder of a member's volume for what is kept aside, mounted on its own: MySQL makes no copy below its data directory.
+/// A hidden one, since InnoDB looks for tables in all others.
+const ASIDE_FOLDER: &str = ".aside";
 
 /// MySQL's port.
 pub(super) const PORT: i32 = 3306;
@@ -34,27 +40,33 @@ pub(super) const PORT: i32 = 3306;
 const HEALTH: [&str; 2] = ["tandem-mysql", "health"];
 
 /// Adds the database's objects.
-pub(super) fn build(observed: &Observed, mysql: &Mysql, objects: &mut Objects) {
+pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, objects: &mut Objects) {
     let stack = &*observed.stack;
+    let group = observed.is_group().then(|| names::group(stack, &around.cluster_domain));
     let metadata = || super::metadata(stack, Component::Mysql);
-    let variables = variables(mysql);
-    objects.stateful_sets.push(stateful_set(observed, mysql, &variables));
+    let variables = variables(mysql, group.as_ref());
+    objects.stateful_sets.push(stateful_set(observed, mysql, group.as_ref(), &variables));
     objects.config_maps.push(ConfigMap { metadata: metadata(), data: Some(variables), ..ConfigMap::default() });
     objects.service_accounts.push(ServiceAccount {
         metadata: metadata(),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     });
-    objects.services.push(service(stack, Component::Mysql.of(stack), ServiceSpec::default()));
-    objects.services.push(service(stack, names::mysql_read(stack), ServiceSpec::default()));
+    // The labels of a group's members say who serves, sooner than readiness does.
+    let led = group.is_some();
+    let frame = || ServiceSpec { publish_not_ready_addresses: led.then_some(true), ..ServiceSpec::default() };
+    let label = |name: &str, value: &str| led.then(|| (name.to_owned(), value.to_owned()));
+    objects.services.push(service(stack, Component::Mysql.of(stack), label(names::ROLE, "primary"), frame()));
+    objects.services.push(service(stack, names::mysql_read(stack), label(names::READS, "true"), frame()));
     let headless = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
         // Members of a group find each other before they are ready.
         publish_not_ready_addresses: Some(true),
         ..ServiceSpec::default()
     };
-    objects.services.push(service(stack, names::mysql_nodes(stack), headless));
-    objects.claims.extend(observed.live.claims.iter().map(|claim| kept_claim(stack, mysql, claim)));
+    objects.services.push(service(stack, names::mysql_nodes(stack), None, headless));
+    let size = storage::size(observed, mysql);
+    objects.claims.extend(observed.live.claims.iter().map(|claim| kept_claim(stack, &size, claim)));
 }
 
 /// Pods that crash or cannot start while a newer version of the StatefulSet waits for them to become ready: Kubernetes
@@ -69,7 +81,30 @@ pub(super) fn stuck_pods(observed: &Observed) -> Vec<String> {
     pods.map(ResourceExt::name_any).collect()
 }
 
-fn variables(mysql: &Mysql) -> BTreeMap<String, String> {
+/// What a group's members are started with. They join when the operator tells them to, not by themselves.
+const GROUP: [(&str, &str); 19] = [
+    ("GTID_MODE", "ON"),
+    ("ENFORCE_GTID_CONSISTENCY", "ON"),
+    ("LOG_BIN", "binlog"),
+    ("RELAY_LOG", "relay-bin"),
+    ("SYNC_BINLOG", "1"),
+    ("INNODB_FLUSH_LOG_AT_TRX_COMMIT", "1"),
+    ("SUPER_READ_ONLY", "ON"),
+    ("SKIP_REPLICA_START", "ON"),
+    ("SQL_GENERATE_INVISIBLE_PRIMARY_KEY", "ON"),
+    ("PLUGIN_LOAD_ADD", "group_replication.so;mysql_clone.so"),
+    ("LOOSE_GROUP_REPLICATION_START_ON_BOOT", "OFF"),
+    ("LOOSE_GROUP_REPLICATION_COMMUNICATION_STACK", "MYSQL"),
+    ("LOOSE_GROUP_REPLICATION_SSL_MODE", "REQUIRED"),
+    ("LOOSE_GROUP_REPLICATION_RECOVERY_USE_SSL", "ON"),
+    ("LOOSE_GROUP_REPLICATION_EXIT_STATE_ACTION", "OFFLINE_MODE"),
+    ("LOOSE_GROUP_REPLICATION_UNREACHABLE_MAJORITY_TIMEOUT", "20"),
+    ("LOOSE_GROUP_REPLICATION_MEMBER_EXPEL_TIMEOUT", "0"),
+    ("LOOSE_GROUP_REPLICATION_CONSISTENCY", "BEFORE_ON_PRIMARY_FAILOVER"),
+    ("LOOSE_GROUP_REPLICATION_MESSAGE_CACHE_SIZE", "134217728"),
+];
+
+fn variables(mysql: &Mysql, group: Option<&Names>) -> BTreeMap<String, String> {
     let own = [
         ("MYSQL_DATABASE", mysql.database.as_str()),
         ("MYSQL_USER", &mysql.user),
@@ -80,14 +115,34 @@ fn variables(mysql: &Mysql) -> BTreeMap<String, String> {
         .config
         .iter()
         .map(|(option, value)| (format!("MYSQL_CONF_{}", option.to_ascii_uppercase()), value.clone()));
-    own.chain(options).collect()
+    let grouped = group.is_some();
+    let group = group.into_iter().flat_map(|names| {
+        let name = ("LOOSE_GROUP_REPLICATION_GROUP_NAME", names.group.as_str());
+        GROUP.into_iter().chain([name]).map(|(option, value)| (format!("MYSQL_CONF_{option}"), value.to_owned()))
+    });
+    let pool = "MYSQL_CONF_INNODB_BUFFER_POOL_SIZE";
+    let limit = mysql.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get("memory"));
+    let pool = grouped.then(|| Some((pool.to_owned(), buffer_pool(quantity(&limit?.0)?).to_string()))).flatten();
+    // The user's own size wins over the one that is suggested, the group's settings over the user's.
+    pool.into_iter().chain(own).chain(options).chain(group).collect()
 }
 
-fn service(stack: &WebStack, name: String, frame: ServiceSpec) -> Service {
+/// The buffer pool for a memory limit in thousandths of bytes, in bytes. The image knows what a server takes, and not that a
+/// member takes 260 MiB more: messages for members that are slow, 128 MiB of them, and the group's own threads.
+fn buffer_pool(limit: u128) -> u128 {
+    const MIB: u128 = 1 << 20;
+    let limit = limit / 1000;
+    let spare = limit.saturating_sub(660 * MIB) / 4 * 3;
+    spare.max((128 * MIB).min(limit / 4)).max(5 * MIB)
+}
+
+fn service(stack: &WebStack, name: String, label: Option<(String, String)>, frame: ServiceSpec) -> Service {
+    let mut selector = names::component_labels(stack, Component::Mysql);
+    selector.extend(label);
     Service {
         metadata: super::named(stack, Component::Mysql, name),
         spec: Some(ServiceSpec {
-            selector: Some(names::component_labels(stack, Component::Mysql)),
+            selector: Some(selector),
             ports: Some(vec![ServicePort {
                 name: Some("mysql".to_owned()),
                 port: PORT,
@@ -100,23 +155,41 @@ fn service(stack: &WebStack, name: String, frame: ServiceSpec) -> Service {
     }
 }
 
-fn stateful_set(observed: &Observed, mysql: &Mysql, variables: &BTreeMap<String, String>) -> StatefulSet {
+/// How many Pods there should be. A group gets more at once, and fewer one after the other, when a member has left it.
+pub(super) fn pods(observed: &Observed, mysql: &Mysql) -> i32 {
+    if observed.stack.spec.suspend {
+        return 0;
+    }
+    let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.replicas).unwrap_or_default();
+    let leaving = observed.group.as_ref().and_then(|group| group.leaving).and_then(|last| i32::try_from(last).ok());
+    mysql.instances.max(if observed.is_group() { leaving.unwrap_or(live) } else { 0 })
+}
+
+fn stateful_set(
+    observed: &Observed,
+    mysql: &Mysql,
+    group: Option<&Names>,
+    variables: &BTreeMap<String, String>,
+) -> StatefulSet {
     let stack = &*observed.stack;
     let labels = names::component_labels(stack, Component::Mysql);
     let checksum = references::checksum(&references::of(stack, Component::Mysql), &observed.contents, variables);
+    let mut annotations = BTreeMap::from([(names::CONFIG.to_owned(), checksum)]);
+    annotations.extend(group.map(|group| (names::GROUP.to_owned(), group.group.clone())));
     // A StatefulSet's claim templates cannot be changed: those that are there stay, and the claims themselves grow.
     let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.volume_claim_templates.as_ref()?.first());
-    let size = live.and_then(claimed).unwrap_or_else(|| Quantity(mysql.storage.size.clone()));
+    let size = Quantity(live.and_then(storage::claimed).unwrap_or_else(|| mysql.storage.size.clone()));
     StatefulSet {
         metadata: super::metadata(stack, Component::Mysql),
         spec: Some(StatefulSetSpec {
             service_name: Some(names::mysql_nodes(stack)),
-            replicas: Some(if stack.spec.suspend { 0 } else { mysql.instances }),
+            replicas: Some(pods(observed, mysql)),
             selector: LabelSelector { match_labels: Some(labels.clone()), ..LabelSelector::default() },
             pod_management_policy: Some("Parallel".to_owned()),
             revision_history_limit: Some(3),
             update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
+                // Members of a group are replaced in an order that Kubernetes does not know.
+                type_: Some(if group.is_some() { "OnDelete" } else { "RollingUpdate" }.to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
             // Not even a StatefulSet that is deleted by mistake takes data with it.
@@ -127,16 +200,16 @@ fn stateful_set(observed: &Observed, mysql: &Mysql, variables: &BTreeMap<String,
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels.clone()),
-                    annotations: Some([(names::CONFIG.to_owned(), checksum)].into()),
+                    annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(stack, mysql, variables, &labels)),
+                spec: Some(pod_spec(stack, mysql, group, variables, &labels)),
             },
             volume_claim_templates: Some(vec![PersistentVolumeClaim {
                 metadata: ObjectMeta { name: Some(DATA.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
                 spec: Some(PersistentVolumeClaimSpec {
                     access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-                    resources: Some(storage(size)),
+                    resources: Some(request(size)),
                     storage_class_name: mysql.storage.class_name.clone(),
                     ..PersistentVolumeClaimSpec::default()
                 }),
@@ -148,25 +221,21 @@ fn stateful_set(observed: &Observed, mysql: &Mysql, variables: &BTreeMap<String,
     }
 }
 
-fn storage(size: Quantity) -> VolumeResourceRequirements {
+fn request(size: Quantity) -> VolumeResourceRequirements {
     VolumeResourceRequirements { requests: Some([("storage".to_owned(), size)].into()), limits: None }
 }
 
-fn claimed(claim: &PersistentVolumeClaim) -> Option<Quantity> {
-    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage").cloned()
-}
-
 /// A claim as it should be: its size, and whose it is. One that is larger already stays so.
-fn kept_claim(stack: &WebStack, mysql: &Mysql, live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
-    let wanted = Quantity(mysql.storage.size.clone());
-    let size = claimed(live).filter(|live| quantity(&live.0) > quantity(&wanted.0)).unwrap_or(wanted);
+fn kept_claim(stack: &WebStack, wanted: &str, live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
+    let size = storage::claimed(live).filter(|live| quantity(live) > quantity(wanted));
+    let size = Quantity(size.unwrap_or_else(|| wanted.to_owned()));
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             owner_references: super::data_owner(stack),
             ..super::named(stack, Component::Mysql, live.name_any())
         },
         spec: Some(PersistentVolumeClaimSpec {
-            resources: Some(storage(size)),
+            resources: Some(request(size)),
             ..PersistentVolumeClaimSpec::default()
         }),
         ..PersistentVolumeClaim::default()
@@ -176,6 +245,7 @@ fn kept_claim(stack: &WebStack, mysql: &Mysql, live: &PersistentVolumeClaim) -> 
 fn pod_spec(
     stack: &WebStack,
     mysql: &Mysql,
+    group: Option<&Names>,
     variables: &BTreeMap<String, String>,
     labels: &BTreeMap<String, String>,
 ) -> PodSpec {
@@ -187,8 +257,9 @@ fn pod_spec(
     ));
     volumes.extend(mysql.initdb.as_ref().map(initdb));
     PodSpec {
-        containers: vec![container(stack, mysql, variables)],
+        containers: vec![container(stack, mysql, group, variables)],
         volumes: Some(volumes),
+        readiness_gates: group.map(|_| vec![PodReadinessGate { condition_type: names::IN_GROUP.to_owned() }]),
         // A clean shutdown writes back what is in memory.
         termination_grace_period_seconds: Some(120),
         affinity: Some(mysql.affinity.clone().unwrap_or_else(|| apart(labels))),
@@ -199,7 +270,26 @@ fn pod_spec(
     }
 }
 
-fn container(stack: &WebStack, mysql: &Mysql, variables: &BTreeMap<String, String>) -> Container {
+/// What differs from member to member, and root's way in from the network: the operator uses it once, to make its account.
+fn member(names: &Names) -> Vec<EnvVar> {
+    let host = format!("$(POD_NAME).{}", names.domain);
+    vec![
+        pod::field("POD_NAME", "metadata.name"),
+        pod::field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"),
+        // A number that no other member has, and not 0.
+        pod::variable("MYSQL_CONF_SERVER_ID", "1$(POD_INDEX)"),
+        pod::variable("MYSQL_CONF_REPORT_HOST", host.clone()),
+        pod::variable("MYSQL_CONF_LOOSE_GROUP_REPLICATION_LOCAL_ADDRESS", format!("{host}:{PORT}")),
+        pod::variable("MYSQL_ROOT_HOST", "%"),
+    ]
+}
+
+fn container(
+    stack: &WebStack,
+    mysql: &Mysql,
+    group: Option<&Names>,
+    variables: &BTreeMap<String, String>,
+) -> Container {
     let config_map = Component::Mysql.of(stack);
     // The operator's own as `env`, which no `envFrom` replaces; the options as `envFrom`, before the user's.
     let own = variables.iter().filter(|(name, _)| !name.starts_with("MYSQL_CONF_"));
@@ -209,6 +299,7 @@ fn container(stack: &WebStack, mysql: &Mysql, variables: &BTreeMap<String, Strin
     env.push(pod::variable("MYSQL_PASSWORD_FILE", format!("{SECRETS}/{}", names::PASSWORD)));
     // The web tier keeps its connections while it learns a new password.
     env.push(pod::variable("MYSQL_RETAIN_PASSWORD", "true"));
+    env.extend(group.into_iter().flat_map(member));
     let mut env_from = vec![EnvFromSource {
         config_map_ref: Some(ConfigMapEnvSource { name: config_map, optional: None }),
         ..EnvFromSource::default()
@@ -217,6 +308,9 @@ fn container(stack: &WebStack, mysql: &Mysql, variables: &BTreeMap<String, Strin
     let mut frame = pod::container("mysql", &mysql.image, mysql.image_pull_policy.name());
     let mounts = frame.volume_mounts.get_or_insert_default();
     mounts.push(pod::mount(DATA, "/var/lib/mysql"));
+    if group.is_some() {
+        mounts.push(VolumeMount { sub_path: Some(ASIDE_FOLDER.to_owned()), ..pod::mount(DATA, mysql::ASIDE) });
+    }
     mounts.push(pod::mount_read_only("credentials", SECRETS));
     if mysql.initdb.is_some() {
         mounts.push(pod::mount_read_only("initdb", "/docker-entrypoint-initdb.d"));

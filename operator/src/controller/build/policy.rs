@@ -9,11 +9,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Surroundings, mysql, web};
 use crate::controller::objects::Objects;
+use crate::controller::observe::Observed;
 use crate::crd::WebStack;
 use crate::names::{self, Component};
 
 /// Adds them.
-pub(super) fn build(stack: &WebStack, around: &Surroundings, objects: &mut Objects) {
+pub(super) fn build(observed: &Observed, around: &Surroundings, objects: &mut Objects) {
+    let stack = &*observed.stack;
     if let Some(spec) = &stack.spec.mysql {
         let clients = [Component::Web, Component::Migration].map(|component| pods(stack, component));
         let operator = NetworkPolicyPeer {
@@ -23,8 +25,10 @@ pub(super) fn build(stack: &WebStack, around: &Surroundings, objects: &mut Objec
         };
         let mut from = Vec::from(clients);
         from.push(operator);
+        // Members of a group talk to each other.
+        from.extend(observed.is_group().then(|| pods(stack, Component::Mysql)));
         objects.network_policies.push(policy(stack, Component::Mysql, mysql::PORT, Some(from)));
-        objects.disruption_budgets.extend(budget(stack, Component::Mysql, spec.instances));
+        objects.disruption_budgets.extend(budget(stack, Component::Mysql, mysql::pods(observed, spec)));
     }
     objects.network_policies.push(policy(stack, Component::Web, web::PORT, None));
     objects.disruption_budgets.extend(budget(stack, Component::Web, stack.spec.web.replicas));

@@ -40,7 +40,7 @@ pub(super) fn build(observed: &Observed, around: &Surroundings, objects: &mut Ob
     let stack = &*observed.stack;
     let web = &stack.spec.web;
     let metadata = || super::metadata(stack, Component::Web);
-    let variables = variables(stack, around);
+    let variables = variables(observed, around);
     let pod = pod_spec(stack, &variables);
     let migration = migration::plan(observed, &pod);
     objects.deployments.push(deployment(observed, pod, &variables, migration.holds_back()));
@@ -64,16 +64,17 @@ pub(super) fn build(observed: &Observed, around: &Surroundings, objects: &mut Ob
 }
 
 /// What the web container is told, and must be told as it is.
-fn variables(stack: &WebStack, around: &Surroundings) -> BTreeMap<String, String> {
+fn variables(observed: &Observed, around: &Surroundings) -> BTreeMap<String, String> {
+    let stack = &*observed.stack;
     let namespace = stack.namespace().unwrap_or_default();
+    // Complete names with a dot at their end are looked up once; others once for every search domain first.
+    let service = |name: String| format!("{name}.{namespace}.svc.{}.", around.cluster_domain);
     let (host, port, database, user, tls) = match (&stack.spec.external_database, &stack.spec.mysql) {
         (Some(external), _) => {
             (external.host.clone(), external.port, &external.database, &external.user, external.tls.mode.name())
         }
         (None, Some(mysql)) => {
-            // Complete names with a dot at their end are looked up once; others once for every search domain first.
-            let host = format!("{}.{namespace}.svc.{}.", Component::Mysql.of(stack), around.cluster_domain);
-            (host, mysql::PORT, &mysql.database, &mysql.user, "preferred")
+            (service(Component::Mysql.of(stack)), mysql::PORT, &mysql.database, &mysql.user, "preferred")
         }
         (None, None) => return BTreeMap::new(),
     };
@@ -89,6 +90,9 @@ fn variables(stack: &WebStack, around: &Surroundings) -> BTreeMap<String, String
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
+    if observed.is_group() {
+        variables.insert("DATABASE_READ_HOST".to_owned(), service(names::mysql_read(stack)));
+    }
     if stack.spec.external_database.as_ref().is_some_and(|external| external.tls.ca_secret.is_some()) {
         variables.insert("DATABASE_TLS_CA".to_owned(), format!("{SECRETS}-ca/{}", names::CA));
     }

@@ -1,0 +1,253 @@
+//! What the user is told of a group.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+
+use super::State;
+use crate::controller::keeper::{Failover, Report};
+use crate::controller::observe::Observed;
+use crate::controller::storage;
+use crate::crd::{FailoverStatus, MemberStatus, MysqlStatus};
+use crate::group::gtid::GtidSet;
+use crate::group::{self, Condition, Ordinal, Word};
+use crate::names::{self, Component};
+use crate::quantity::quantity;
+
+/// The condition that a volume is nearly full.
+pub(super) const STORAGE_LOW: &str = "StorageLow";
+
+/// How many characters of a set of transactions are told.
+const LENGTH: usize = 200;
+
+fn pod(observed: &Observed, member: Ordinal) -> String {
+    format!("{}-{member}", Component::Mysql.of(&observed.stack))
+}
+
+fn pods<'a>(observed: &Observed, members: impl IntoIterator<Item = &'a Ordinal>) -> String {
+    members.into_iter().map(|&member| pod(observed, member)).collect::<Vec<_>>().join(", ")
+}
+
+fn short(gtids: &GtidSet) -> String {
+    let text = gtids.to_string();
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn word(state: Option<group::State>) -> &'static str {
+    match state {
+        None => "SILENT",
+        Some(group::State::Online) => "ONLINE",
+        Some(group::State::Recovering) => "RECOVERING",
+        Some(group::State::Unreachable) => "UNREACHABLE",
+        Some(group::State::Error) => "ERROR",
+        Some(group::State::Offline) => "OFFLINE",
+    }
+}
+
+/// What was told of the members last; until there are news, what the status says already.
+pub(super) fn status(observed: &Observed, wanted: i32) -> MysqlStatus {
+    let stack = &observed.stack;
+    let before = stack.status.as_ref().and_then(|status| status.mysql.clone()).unwrap_or_default();
+    let told = |ready: i32| MysqlStatus {
+        instances: wanted,
+        ready_instances: ready,
+        ready: format!("{ready}/{wanted}"),
+        ..before.clone()
+    };
+    if stack.spec.suspend {
+        return MysqlStatus { primary: None, members: Vec::new(), ..told(0) };
+    }
+    let Some(report) = &observed.group else { return told(before.ready_instances.min(wanted)) };
+    let missing = match &report.condition {
+        Condition::Healthy | Condition::Degraded(_) => i32::try_from(missing(observed, report).len()).unwrap_or(wanted),
+        // One that serves from before there was a group.
+        _ => wanted - i32::from(report.primary.is_some()),
+    };
+    MysqlStatus {
+        primary: report.primary.map(|primary| pod(observed, primary)),
+        members: report.members.keys().map(|&ordinal| member(observed, report, ordinal)).collect(),
+        known: report.known.iter().map(|&known| pod(observed, known)).collect(),
+        followed: report.followed.and_then(|word| match word {
+            Word::Survivor(member) => Some(format!("{}={}", names::SURVIVOR, pod(observed, member))),
+            Word::Reclone(member) => Some(format!("{}={}", names::RECLONE, pod(observed, member))),
+            Word::Primary(_) => None,
+        }),
+        last_failover: report
+            .failover
+            .as_ref()
+            .map(|failover| told_of(observed, failover))
+            .or(before.last_failover.clone()),
+        ..told((wanted - missing).max(0))
+    }
+}
+
+/// Who is not in a group that works; nobody has looked yet at those that are wanted since a moment ago.
+fn missing(observed: &Observed, report: &Report) -> BTreeSet<Ordinal> {
+    let wanted = observed.stack.spec.mysql.as_ref().and_then(|mysql| u32::try_from(mysql.instances).ok());
+    let mut missing: BTreeSet<_> = (report.wanted..wanted.unwrap_or_default()).collect();
+    if let Condition::Degraded(known) = &report.condition {
+        missing.extend(known);
+    }
+    missing
+}
+
+fn told_of(observed: &Observed, failover: &Failover) -> FailoverStatus {
+    FailoverStatus {
+        from: pod(observed, failover.from),
+        to: pod(observed, failover.to),
+        time: failover.at.strftime("%FT%TZ").to_string(),
+        milliseconds: i32::try_from(failover.took.as_millis()).unwrap_or(i32::MAX),
+    }
+}
+
+fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatus {
+    let told = report.members.get(&ordinal).cloned().unwrap_or_default();
+    let replica = told.state == Some(group::State::Online);
+    let role = match report.primary {
+        Some(primary) if primary == ordinal => Some("primary"),
+        Some(_) if replica => Some("replica"),
+        _ => None,
+    };
+    MemberStatus {
+        name: pod(observed, ordinal),
+        state: word(told.state).to_owned(),
+        role: role.map(str::to_owned),
+        lags: told.lags,
+        used: told.used.map(|used| used.percent),
+        errant: (!told.errant.is_empty()).then(|| short(&told.errant)),
+    }
+}
+
+/// How the database stands that does not serve.
+pub(super) fn state(observed: &Observed) -> State {
+    let Some(report) = &observed.group else {
+        return State::Moves("DatabaseStarts", "mysql: its members have not been asked yet".to_owned());
+    };
+    let blocked = |reason: &str, message: String| State::Blocked(reason.to_owned(), format!("mysql: {message}"));
+    let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
+    let decide = format!("decide by the annotation {} with the name of the Pod whose data counts", names::SURVIVOR);
+    match &report.condition {
+        Condition::New | Condition::Healthy | Condition::Degraded(_) => {
+            State::Moves("GroupForms", format!("mysql: the group is being formed{failure}"))
+        }
+        Condition::Unclear => {
+            State::Moves("PrimaryUnclear", "mysql: the members do not agree on a primary at this moment".to_owned())
+        }
+        Condition::Outage(silent) if silent.is_empty() => {
+            State::Moves("GroupForms", format!("mysql: the group is being formed anew{failure}"))
+        }
+        Condition::Outage(silent) => {
+            State::Moves("WaitsForMembers", format!("mysql: waits for an answer of {}", pods(observed, silent)))
+        }
+        Condition::NoQuorum => blocked(
+            "QuorumLost",
+            format!("the members that are left are no majority: bring the others back, or {decide}"),
+        ),
+        Condition::Diverged(lacks) => {
+            let lacks =
+                lacks.iter().map(|(&member, lacks)| format!("{} lacks {}", pod(observed, member), short(lacks)));
+            let lacks = lacks.collect::<Vec<_>>().join("; ");
+            blocked("MembersDiverged", format!("no member has all transactions: {lacks}; {decide}"))
+        }
+        Condition::Lost(lost) => {
+            blocked("DataLost", format!("{} have lost their data: {decide}", pods(observed, lost)))
+        }
+        Condition::Split(primaries) => {
+            blocked("TwoGroups", format!("there are several groups, led by {}", pods(observed, primaries)))
+        }
+    }
+}
+
+/// `StorageLow`, as `(status, reason, message)`. Until there are figures, what the status says already.
+fn storage_low(observed: &Observed) -> (&'static str, String, String) {
+    let before = observed.stack.status.iter().flat_map(|status| &status.conditions);
+    let before = before.clone().find(|condition| condition.type_ == STORAGE_LOW);
+    let was_low = before.is_some_and(|before| before.status == "True");
+    let members = observed.group.iter().flat_map(|report| &report.members);
+    let used: Vec<_> = members.filter_map(|(&member, told)| Some((member, told.used?))).collect();
+    let mysql = observed.stack.spec.mysql.as_ref().filter(|_| !used.is_empty());
+    let Some(mysql) = mysql else {
+        let not_asked = || ("Unknown", "NotAsked".to_owned(), "the members have not been asked yet".to_owned());
+        return before.map_or_else(not_asked, |before| {
+            let status = match before.status.as_str() {
+                "True" => "True",
+                "False" => "False",
+                _ => "Unknown",
+            };
+            (status, before.reason.clone(), before.message.clone())
+        });
+    };
+    let low = used.iter().filter(|(_, used)| used.percent >= if was_low { storage::WELL } else { storage::LOW });
+    let low: Vec<_> =
+        low.map(|&(member, used)| format!("{} uses {} % of its volume", pod(observed, member), used.percent)).collect();
+    if low.is_empty() {
+        return ("False", "StorageSuffices".to_owned(), "every volume has room".to_owned());
+    }
+    let size = storage::size(observed, mysql);
+    let (reason, what) = match &mysql.storage.auto_grow {
+        None => ("VolumesFill", "raise spec.mysql.storage.size, or set autoGrow there".to_owned()),
+        Some(grow) if used.iter().all(|(_, used)| Some(used.capacity) >= quantity(&grow.limit)) => {
+            ("LimitReached", "the volumes have grown to spec.mysql.storage.autoGrow.limit".to_owned())
+        }
+        Some(_) => ("VolumesGrow", format!("all volumes grow to {size}")),
+    };
+    ("True", reason.to_owned(), format!("{}; {what}", low.join(", ")))
+}
+
+/// `Degraded`, `Blocked` and `StorageLow`, as `(type, (status, reason, message))`.
+pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, String, String)); 3] {
+    let healthy = || ("False", "AllMembersOnline".to_owned(), "every member is in the group".to_owned());
+    let free = || ("False", "NothingToDecide".to_owned(), "nobody has to decide anything".to_owned());
+    let Some(report) = observed.group.as_ref().filter(|_| !observed.stack.spec.suspend) else {
+        let unknown = ("Unknown", "NotAsked".to_owned(), "the members have not been asked yet".to_owned());
+        return [("Degraded", unknown), ("Blocked", free()), (STORAGE_LOW, storage_low(observed))];
+    };
+    let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
+    let degraded = match &report.condition {
+        Condition::Healthy | Condition::Degraded(_) if missing(observed, report).is_empty() => healthy(),
+        Condition::Healthy | Condition::Degraded(_) => {
+            let message = format!("not in the group: {}{failure}", pods(observed, &missing(observed, report)));
+            ("True", "MembersMissing".to_owned(), message)
+        }
+        _ => match state(observed) {
+            State::Serves(reason) => ("False", reason.to_owned(), String::new()),
+            State::Moves(reason, message) => ("True", reason.to_owned(), message),
+            State::Blocked(reason, message) => ("True", reason, message),
+        },
+    };
+    let errant: Vec<_> = report.members.iter().filter(|(_, told)| !told.errant.is_empty()).collect();
+    let given_up = observed.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant);
+    let blocked = match state(observed) {
+        State::Blocked(reason, message) => ("True", reason, message),
+        _ if !errant.is_empty() && !given_up => {
+            let words = errant.iter().map(|(member, told)| {
+                format!("{} has transactions that the group has not: {}", pod(observed, **member), short(&told.errant))
+            });
+            let words = words.collect::<Vec<_>>().join("; ");
+            let message = format!("{words}; it stays out until the annotation {} gives them up", names::RECLONE);
+            ("True", "MembersErrant".to_owned(), message)
+        }
+        _ => free(),
+    };
+    [("Degraded", degraded), ("Blocked", blocked), (STORAGE_LOW, storage_low(observed))]
+}
+
+/// What still changes in a group that serves.
+pub(super) fn moves(observed: &Observed) -> Option<String> {
+    let report = observed.group.as_ref().filter(|_| observed.is_group())?;
+    let name = observed.stack.name_any();
+    match &report.condition {
+        Condition::Healthy | Condition::Degraded(_) => {
+            let missing = missing(observed, report);
+            match (missing.is_empty(), report.outdated.is_empty()) {
+                (true, true) => None,
+                (true, false) => Some(format!("mysql: to be replaced: {}", pods(observed, &report.outdated))),
+                (false, _) => Some(format!("mysql: on the way into the group: {}", pods(observed, &missing))),
+            }
+        }
+        _ => Some(format!("mysql: the group of {name} is being formed")),
+    }
+}

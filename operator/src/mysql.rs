@@ -1,0 +1,451 @@
+//! What the operator says to MySQL: it asks each member of a group how it and the group stand, and tells it to form, join
+//! or leave the group. In: an address and a password; out: a [`View`], or why there is none. Every conversation has a time
+//! limit.
+//!
+//! Statements go as plain text, since most of these cannot be prepared. What is put into them is the operator's own: names
+//! that it made, and a password of hexadecimal digits.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row, raw_sql};
+
+use crate::group::gtid::{GtidSet, Invalid};
+use crate::group::{Ordinal, Seen, State, View};
+
+/// The operator's account on each member, and that by which members talk to each other.
+pub const ACCOUNT: &str = "tandem-operator";
+
+/// MySQL's port.
+pub const PORT: u16 = 3306;
+
+/// Where members keep aside what they are about to lose: a folder of their volume that MySQL itself takes no notice of.
+pub const ASIDE: &str = "/var/lib/mysql-aside";
+
+/// How long a member may take to say how it stands.
+const GLANCE: Duration = Duration::from_millis(1500);
+
+/// How long the statements may take that change something, but for copying all data.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a member may take to add up its files.
+const SUM: Duration = Duration::from_secs(10);
+
+/// How long copying all data may take.
+const COPY: Duration = Duration::from_secs(4 * 3600);
+
+/// A member that applies transactions this much later than they were committed is too far behind to be read from, in
+/// microseconds.
+const LAG: i64 = 10_000_000;
+
+/// Server errors: a wrong password; a server that has ended to begin anew with what it copied.
+const ACCESS_DENIED: u16 = 1045;
+const RESTARTS: u16 = 3707;
+
+/// Why a member did not do as it was told, or did not say how it stands.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection or a statement failed.
+    #[error("{0}")]
+    Sql(#[from] sqlx::Error),
+    /// It took too long.
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    Late(Duration),
+    /// It names its transactions in a way that nobody understands.
+    #[error("{0}")]
+    Gtids(#[from] Invalid),
+}
+
+impl Error {
+    /// Whether the server is known to be away, not only slow.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Io(_)))
+    }
+
+    fn code(&self) -> u16 {
+        let Self::Sql(error) = self else { return 0 };
+        let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        error.map_or(0, MySqlDatabaseError::number)
+    }
+
+    /// Whether the account or its password is unknown to the server.
+    pub fn is_access_denied(&self) -> bool {
+        self.code() == ACCESS_DENIED
+    }
+}
+
+/// How the members of one stack are called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The Pods' names without their numbers: `NAME-mysql`.
+    pub set: String,
+    /// What follows a Pod's name in its host name, without a dot at its begin.
+    pub domain: String,
+    /// The group's UUID.
+    pub group: String,
+}
+
+impl Names {
+    /// A member's Pod.
+    pub fn pod(&self, member: Ordinal) -> String {
+        format!("{}-{member}", self.set)
+    }
+
+    /// A member's host name.
+    pub fn host(&self, member: Ordinal) -> String {
+        format!("{}.{}", self.pod(member), self.domain)
+    }
+
+    /// The member of a Pod's name.
+    pub fn member(&self, pod: &str) -> Option<Ordinal> {
+        pod.strip_prefix(&self.set)?.strip_prefix('-')?.parse().ok()
+    }
+
+    fn member_of_host(&self, host: &str) -> Option<Ordinal> {
+        self.member(host.split('.').next()?)
+    }
+}
+
+/// The passwords of root and of the operator's account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passwords {
+    /// Of root, as a server takes it that was started last.
+    pub root: String,
+    /// Of the operator's account, in hexadecimal digits.
+    pub operator: String,
+}
+
+/// What a server says of itself, more than what is decided upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// What is decided upon.
+    pub view: View,
+    /// The server's own UUID.
+    pub uuid: String,
+    /// How far it is behind the primary in applying, in whole seconds.
+    pub lag: u64,
+}
+
+/// One member, and the connection by which it is asked again and again.
+pub struct Server {
+    address: String,
+    connection: Option<MySqlConnection>,
+}
+
+impl Server {
+    /// A server at this address, not connected yet.
+    pub fn at(address: &str) -> Self {
+        Self { address: address.to_owned(), connection: None }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks it how it stands. A server that does not know the operator's account gets it first.
+    ///
+    /// # Errors
+    /// It does not answer in time, or not as expected; the next question goes through a new connection.
+    pub async fn ask(&mut self, names: &Names, passwords: &Passwords) -> Result<Statement, Error> {
+        // Whatever ends this takes the connection along.
+        let known = self.connection.take();
+        let conversation = async {
+            let mut connection = match known {
+                Some(connection) => connection,
+                None => log_in(&self.address, passwords).await?,
+            };
+            let statement = look(&mut connection, names).await?;
+            Ok((connection, statement))
+        };
+        let (connection, statement) = limited(GLANCE, conversation).await?;
+        self.connection = Some(connection);
+        Ok(statement)
+    }
+}
+
+async fn limited<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(Error::Late(limit)))
+}
+
+async fn connect(address: &str, user: &str, password: &str) -> Result<MySqlConnection, Error> {
+    // Encrypted, with whatever certificate: each server makes its own.
+    let options = MySqlConnectOptions::new()
+        .host(address)
+        .port(PORT)
+        .username(user)
+        .password(password)
+        .ssl_mode(MySqlSslMode::Required)
+        .pipes_as_concat(false)
+        .no_engine_substitution(false)
+        .timezone(None)
+        .disable_statement_logging();
+    Ok(MySqlConnection::connect_with(&options).await?)
+}
+
+/// A connection as the operator's account, which root makes where it is missing or has another password.
+async fn log_in(address: &str, passwords: &Passwords) -> Result<MySqlConnection, Error> {
+    match connect(address, ACCOUNT, &passwords.operator).await {
+        Err(error) if error.is_access_denied() => {
+            let mut root = connect(address, "root", &passwords.root).await?;
+            make_account(&mut root, &passwords.operator).await?;
+            root.close().await?;
+            connect(address, ACCOUNT, &passwords.operator).await
+        }
+        connected => connected,
+    }
+}
+
+/// The rights of the operator's account: to watch and lead a group, to copy a member, and nobody's rows. PROCESS and
+/// REPLICATION CLIENT are for the sizes of files; the statements of others, which PROCESS shows too, are in
+/// `performance_schema` anyway.
+const RIGHTS: [&str; 2] = [
+    "REPLICATION SLAVE, REPLICATION CLIENT, PROCESS, CREATE USER, BACKUP_ADMIN, CLONE_ADMIN, CONNECTION_ADMIN, \
+     GROUP_REPLICATION_ADMIN, GROUP_REPLICATION_STREAM, REPLICATION_SLAVE_ADMIN, SYSTEM_VARIABLES_ADMIN ON *.*",
+    "SELECT ON performance_schema.*",
+];
+
+/// On this server alone: another one may have it already, or get it with the data.
+async fn make_account(root: &mut MySqlConnection, password: &str) -> Result<(), Error> {
+    let read_only: i64 = one(root, "SELECT @@GLOBAL.super_read_only").await?.try_get_unchecked(0)?;
+    run(root, "SET SESSION sql_log_bin = OFF; SET GLOBAL super_read_only = OFF").await?;
+    let made = async {
+        run(root, &format!("CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{password}'")).await?;
+        run(root, &format!("ALTER USER '{ACCOUNT}'@'%' IDENTIFIED BY '{password}'")).await?;
+        for rights in RIGHTS {
+            run(root, &format!("GRANT {rights} TO '{ACCOUNT}'@'%'")).await?;
+        }
+        Ok(())
+    }
+    .await;
+    if read_only == 1 {
+        run(root, "SET GLOBAL super_read_only = ON").await?;
+    }
+    made
+}
+
+async fn run(connection: &mut MySqlConnection, sql: &str) -> Result<(), Error> {
+    connection.execute(raw_sql(AssertSqlSafe(sql))).await?;
+    Ok(())
+}
+
+async fn one(connection: &mut MySqlConnection, sql: &'static str) -> Result<MySqlRow, Error> {
+    Ok(connection.fetch_one(raw_sql(sql)).await?)
+}
+
+const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_STATE, MEMBER_ROLE \
+    FROM performance_schema.replication_group_members WHERE MEMBER_ID <> ''";
+
+/// What it has, received and not yet applied transactions included; and how late it applies, in microseconds.
+const ITSELF: &str = "SELECT @@server_uuid, \
+    GTID_SUBTRACT(CONCAT(@@GLOBAL.gtid_executed, ',', COALESCE((SELECT received_transaction_set \
+        FROM performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'), '')), ''), \
+    COALESCE((SELECT MAX(TIMESTAMPDIFF(MICROSECOND, APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))) \
+        FROM performance_schema.replication_applier_status_by_worker \
+        WHERE channel_name = 'group_replication_applier' AND APPLYING_TRANSACTION <> ''), 0)";
+
+async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Statement, Error> {
+    let itself = one(connection, ITSELF).await?;
+    let uuid: String = itself.try_get_unchecked(0)?;
+    let gtids: GtidSet = itself.try_get_unchecked::<String, _>(1)?.parse()?;
+    let lag: i64 = itself.try_get_unchecked(2)?;
+    let (mut state, mut sees) = (State::Offline, Vec::new());
+    for row in connection.fetch_all(raw_sql(MEMBERS)).await? {
+        let (id, host): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+        let of_row = state_of(&row.try_get_unchecked::<String, _>(2)?);
+        if id == uuid {
+            state = of_row;
+        }
+        let primary = row.try_get_unchecked::<String, _>(3)? == "PRIMARY";
+        sees.push(Seen { member: names.member_of_host(&host), state: of_row, primary });
+    }
+    if !state.votes() {
+        sees.clear();
+    }
+    let joined = gtids.has_any_of(&names.group);
+    let view = View { state, sees, gtids, joined, lags: lag > LAG };
+    Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default() })
+}
+
+fn state_of(word: &str) -> State {
+    match word {
+        "ONLINE" => State::Online,
+        "RECOVERING" => State::Recovering,
+        "UNREACHABLE" => State::Unreachable,
+        "ERROR" => State::Error,
+        _ => State::Offline,
+    }
+}
+
+/// What files take, in bytes: tables, undo and temporary tablespaces, the redo log, and what was written to relay logs, of which a
+/// member keeps the last one, of up to 1 GiB.
+const FILES: &str = "SELECT CAST( \
+    (SELECT COALESCE(SUM(ALLOCATED_SIZE), 0) FROM information_schema.INNODB_TABLESPACES) \
+    + (SELECT COALESCE(SUM(SIZE), 0) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES) \
+    + (SELECT COALESCE(SUM(SUM_NUMBER_OF_BYTES_WRITE), 0) FROM performance_schema.file_summary_by_instance \
+        WHERE EVENT_NAME = 'wait/io/file/sql/relaylog') \
+    + @@GLOBAL.innodb_redo_log_capacity AS UNSIGNED)";
+
+/// Whether an earlier look at the binary logs still hangs: while a server waits for room on its volume, nobody gets to see
+/// them, and every further look would hold one more of its connections.
+const HANGS: &str = "SELECT COUNT(*) FROM performance_schema.processlist \
+    WHERE USER = 'tandem-operator' AND INFO LIKE 'SHOW BINARY LOGS%'";
+
+/// What no statement shows, in bytes: the system tablespace (12 MiB) and the doublewrite files (16 MiB).
+const UNSEEN: u64 = 28 << 20;
+
+/// A member that is told something. Each of these opens a connection of its own, so that the member can be asked how it
+/// stands meanwhile.
+pub struct Order<'a> {
+    /// Where the member is.
+    pub address: &'a str,
+    /// How the members are called.
+    pub names: &'a Names,
+    /// How to log in.
+    pub passwords: &'a Passwords,
+}
+
+impl Order<'_> {
+    async fn log_in(&self) -> Result<MySqlConnection, Error> {
+        log_in(self.address, self.passwords).await
+    }
+
+    /// Forms the group: it is the first member, and the only one for now.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn bootstrap(&self) -> Result<(), Error> {
+        limited(PATIENCE, async {
+            let mut connection = self.log_in().await?;
+            self.prepare(&mut connection, &[]).await?;
+            run(&mut connection, "SET GLOBAL group_replication_bootstrap_group = ON").await?;
+            let started = run(&mut connection, "START GROUP_REPLICATION").await;
+            // In any case: a server that forms a group whenever it starts would form a second one.
+            run(&mut connection, "SET GLOBAL group_replication_bootstrap_group = OFF").await?;
+            started?;
+            run(&mut connection, "SET GLOBAL offline_mode = OFF").await
+        })
+        .await
+    }
+
+    /// Writes the group's first transaction: who has it was in the group.
+    ///
+    /// # Errors
+    /// It is not the primary, or not yet: a server takes writes a moment after it was elected.
+    pub async fn mark(&self) -> Result<(), Error> {
+        let sql = format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"formed\"}}'");
+        limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
+    }
+
+    /// Joins the group of `seeds`.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn join(&self, seeds: &[Ordinal]) -> Result<(), Error> {
+        limited(PATIENCE, async {
+            let mut connection = self.log_in().await?;
+            self.prepare(&mut connection, seeds).await?;
+            run(&mut connection, "START GROUP_REPLICATION").await?;
+            run(&mut connection, "SET GLOBAL offline_mode = OFF").await
+        })
+        .await
+    }
+
+    /// Out of whatever group or failed attempt it is in, with what it needs to join another.
+    async fn prepare(&self, connection: &mut MySqlConnection, seeds: &[Ordinal]) -> Result<(), Error> {
+        run(connection, "STOP GROUP_REPLICATION").await?;
+        let seeds: Vec<_> = seeds.iter().map(|&seed| format!("{}:{PORT}", self.names.host(seed))).collect();
+        run(connection, &format!("SET GLOBAL group_replication_group_seeds = '{}'", seeds.join(","))).await?;
+        let source = format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_USER = '{ACCOUNT}', SOURCE_PASSWORD = '{}' \
+             FOR CHANNEL 'group_replication_recovery'",
+            self.passwords.operator
+        );
+        run(connection, &source).await
+    }
+
+    /// Leaves the group, after which nobody writes to it.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn leave(&self) -> Result<(), Error> {
+        limited(PATIENCE, async { run(&mut self.log_in().await?, "STOP GROUP_REPLICATION").await }).await
+    }
+
+    /// Keeps a copy of all its data, in a new folder of this name below [`ASIDE`].
+    ///
+    /// # Errors
+    /// It cannot: for example, its volume has no room for a second copy, which MySQL looks at before it begins.
+    pub async fn keep_aside(&self, folder: &str) -> Result<(), Error> {
+        let copy = format!("CLONE LOCAL DATA DIRECTORY = '{ASIDE}/{folder}'");
+        limited(COPY, async { run(&mut self.log_in().await?, &copy).await }).await
+    }
+
+    /// Replaces all its data by that of `donor`. The server ends afterwards, and starts anew.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn copy(&self, donor: Ordinal) -> Result<(), Error> {
+        let (host, password) = (self.names.host(donor), &self.passwords.operator);
+        let copy = format!("CLONE INSTANCE FROM '{ACCOUNT}'@'{host}':{PORT} IDENTIFIED BY '{password}' REQUIRE SSL");
+        limited(COPY, async {
+            let mut connection = self.log_in().await?;
+            run(&mut connection, "STOP GROUP_REPLICATION").await?;
+            run(&mut connection, "SET GLOBAL super_read_only = OFF").await?;
+            run(&mut connection, &format!("SET GLOBAL clone_valid_donor_list = '{host}:{PORT}'")).await?;
+            match run(&mut connection, &copy).await {
+                // Its end is what it was asked for; some say goodbye and some do not.
+                Err(error) if error.code() == RESTARTS || error.is_away() => Ok(()),
+                done => done,
+            }
+        })
+        .await
+    }
+
+    /// How many bytes of its volume it uses. Beside `du`, on three members of 220 to 840 MiB, this was too little by 0.2 to
+    /// 2 MiB. It leaves out what was kept aside, and relay logs that were written before the server's last start.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub async fn used(&self) -> Result<u64, Error> {
+        limited(SUM, async {
+            let mut connection = self.log_in().await?;
+            if one(&mut connection, HANGS).await?.try_get_unchecked::<i64, _>(0)? > 0 {
+                return Err(Error::Late(SUM));
+            }
+            let mut used = UNSEEN + one(&mut connection, FILES).await?.try_get_unchecked::<u64, _>(0)?;
+            for log in connection.fetch_all(raw_sql("SHOW BINARY LOGS")).await? {
+                used += log.try_get_unchecked::<u64, _>(1)?;
+            }
+            Ok(used)
+        })
+        .await
+    }
+
+    /// Makes the member of that server's UUID the primary; running transactions have 10 s to end.
+    ///
+    /// # Errors
+    /// The group does not.
+    pub async fn make_primary(&self, uuid: &str) -> Result<(), Error> {
+        let sql = format!("SELECT group_replication_set_as_primary('{uuid}', 10)");
+        limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("shop-mysql-0.shop-mysql-nodes.default.svc.cluster.local", Some(0))]
+    #[case("shop-mysql-4", Some(4))]
+    #[case("shop-mysql-x.shop-mysql-nodes", None)]
+    #[case("shop2-mysql-0.shop-mysql-nodes", None)]
+    #[case("", None)]
+    fn members_are_known_by_their_host_names(#[case] host: &str, #[case] member: Option<Ordinal>) {
+        let names = Names { set: "shop-mysql".to_owned(), domain: "shop-mysql-nodes".to_owned(), group: String::new() };
+        assert_eq!(names.member_of_host(host), member);
+        assert_eq!(names.host(2), "shop-mysql-2.shop-mysql-nodes");
+    }
+}
