@@ -38,6 +38,9 @@ test: ## install what the tests need and run all that this machine allows
 cluster-test: ## run the operator's tests on a real Kubernetes (KUBECONFIG, TEST_CLUSTER, or kind)
 	@tests/run images cluster
 
+chaos: ## let everything happen to a group of MySQL servers, again and again and at random (CHAOS_MINUTES, CHAOS_ROUNDS, CHAOS_SEED)
+	@tests/run images chaos
+
 lint: ## check format, lints, documentation and scripts
 	@tests/lint
 
@@ -53,4 +56,4 @@ bench: ## measure the pages beside the same ones in Flask, FastAPI and Go; write
 bench-images: ## measure the first start, restarts, memory and sizes
 	@compose/up images && bench/images
 
-.PHONY: help up down logs images operator-image kind-up kind-down data test cluster-test lint generate bench bench-images
+.PHONY: help up down logs images operator-image kind-up kind-down data test cluster-test chaos lint generate bench bench-images

@@ -4,7 +4,13 @@
 //! test works in a namespace of its own, which goes at its end.
 
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod group;
 #[cfg(test)]
 mod kubectl;
 #[cfg(test)]
@@ -13,3 +19,5 @@ mod life;
 mod operator;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod volumes;

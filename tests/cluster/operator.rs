@@ -13,7 +13,7 @@ use crate::kubectl::{Cluster, PATIENCE, Stack, cluster_or_skip, small};
 
 const LABEL: &str = "app.kubernetes.io/name=tandem-operator";
 
-fn holder(cluster: &Cluster) -> String {
+pub(crate) fn holder(cluster: &Cluster) -> String {
     cluster.ok(&["-n", "tandem-system", "get", "lease", "tandem-operator", "-o", "jsonpath={.spec.holderIdentity}"])
 }
 
@@ -124,10 +124,10 @@ fn a_restart_of_the_api_server_is_outlived() {
 }
 
 /// The operator of the whole cluster is away as long as this lives, whatever becomes of the test.
-struct Away(&'static Cluster);
+pub(crate) struct Away(&'static Cluster);
 
 impl Away {
-    fn take(cluster: &'static Cluster) -> Self {
+    pub(crate) fn take(cluster: &'static Cluster) -> Self {
         cluster.ok(&["-n", "tandem-system", "scale", "deployment/tandem-operator", "--replicas=0"]);
         let gone = ["-n", "tandem-system", "wait", "--for=delete", "pod", "-l", LABEL, "--timeout=120s"];
         cluster.ok(&gone);

@@ -17,6 +17,7 @@ fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
         ("a", json!({"mysql": {}, "externalDatabase": external}), "exactly one of spec.mysql"),
         ("a", json!({"mysql": {"instances": 2}}), "spec.mysql.instances"),
         ("a", json!({"mysql": {"instances": -1}}), "spec.mysql.instances"),
+        ("a", json!({"mysql": {"instances": 4}}), "spec.mysql.instances"),
         ("a", json!({"mysql": {"storage": {"size": "ten"}}}), "spec.mysql.storage.size"),
         ("a", json!({"mysql": {"database": "sys"}}), "spec.mysql.database"),
         ("a", json!({"mysql": {"database": "a`b"}}), "spec.mysql.database"),

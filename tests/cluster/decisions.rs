@@ -1,0 +1,171 @@
+//! A group of three in each state that a person brings about or has to decide, as docs/high-availability.md tells it.
+//!
+//! They run after the others, one at a time (tests/run).
+
+use serde_json::json;
+use tandem_tests::docker::wait_for;
+
+use crate::group::fault::Fault;
+use crate::group::writer::{ask, try_ask};
+use crate::group::{Scene, formed, primary, three, whole};
+use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip};
+
+/// A transaction that only this member has.
+fn stray(namespace: &Namespace, pod: &str, table: &str) {
+    let statement = format!(
+        "STOP GROUP_REPLICATION; SET GLOBAL super_read_only = OFF;
+         CREATE TABLE {table} (a INT PRIMARY KEY); INSERT INTO {table} VALUES (7)"
+    );
+    ask(namespace, pod, &statement);
+}
+
+/// Whether the member has a table; `None` where it does not answer.
+fn has(namespace: &Namespace, pod: &str, table: &str) -> Option<bool> {
+    let query = format!("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = '{table}'");
+    try_ask(namespace, pod, &query).map(|number| number == "1")
+}
+
+/// How many are in this member's group.
+fn online(namespace: &Namespace, pod: &str) -> usize {
+    let query = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE = 'ONLINE'";
+    ask(namespace, pod, query).parse().unwrap()
+}
+
+#[test]
+#[ignore = "each of its groups takes three servers' memory"]
+fn an_errant_member_is_kept_out_until_a_person_gives_up_what_only_it_has() {
+    let namespace = cluster_or_skip!().namespace();
+    let scene = Scene::set(&namespace);
+    let (stack, errant) = (&scene.stack, scene.members()[1].clone());
+    stray(&namespace, &errant, "stray");
+    let message = stack.wait("Blocked", "True", "MembersErrant", PATIENCE);
+    assert!(message.starts_with(&format!("{errant} has transactions that the group has not: ")), "{message}");
+    assert!(message.contains("tandem.dev/reclone"), "{message}");
+    let members = stack.get()["status"]["mysql"]["members"].clone();
+    let status = members.as_array().unwrap().iter().find(|member| member["name"] == *errant).unwrap().clone();
+    assert!(message.contains(status["errant"].as_str().unwrap()), "{message} {status}");
+    let read = namespace.list("pods", "tandem.dev/reads=true");
+    assert!(!read.iter().any(|pod| pod["metadata"]["name"] == *errant));
+    assert_eq!(has(&namespace, &errant, "stray"), Some(true));
+
+    let word = format!("tandem.dev/reclone={errant}");
+    namespace.ok(&["annotate", "webstack", "shop", &word]);
+    whole(stack, "3/3");
+    stack.wait("Blocked", "False", "NothingToDecide", PATIENCE);
+    assert_eq!(has(&namespace, &errant, "stray"), Some(false));
+    // What it had is beside its data, and a server opens it, by the commands of the guide.
+    let script = r#"
+        cd /var/lib/mysql-aside && kept=$(ls)
+        mysqld --no-defaults --secure-file-priv=NULL --skip-networking --skip-log-bin --mysqlx=OFF \
+          --datadir="$PWD/$kept" --socket=/tmp/aside.sock --pid-file=/tmp/aside.pid >/tmp/aside.log 2>&1 &
+        export MYSQL_PWD="$(cat $MYSQL_ROOT_PASSWORD_FILE)"
+        until mysqladmin -uroot --socket=/tmp/aside.sock ping >/dev/null 2>&1; do
+          kill -0 $! 2>/dev/null || { cat /tmp/aside.log; exit 1; }
+        done
+        mysql -uroot --socket=/tmp/aside.sock -N -e 'SELECT a FROM employees.stray'
+        mysqladmin -uroot --socket=/tmp/aside.sock shutdown && wait && rm -r "$kept""#;
+    assert_eq!(namespace.ok(&["exec", &errant, "--", "bash", "-c", script]).trim(), "7");
+
+    // Once and for all.
+    stack.patch(json!({"mysql": {"recloneErrant": true}}));
+    stray(&namespace, &errant, "other");
+    wait_for("its data to be replaced", PATIENCE, || has(&namespace, &errant, "other").filter(|has| !has));
+    whole(stack, "3/3");
+    assert_eq!(namespace.ok(&["exec", &errant, "--", "ls", "/var/lib/mysql-aside"]).lines().count(), 1);
+    scene.writer.none_is_lost();
+}
+
+#[test]
+#[ignore = "each of its groups takes three servers' memory"]
+fn the_last_member_takes_writes_again_when_a_person_says_so() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = formed(&namespace, three());
+    let before = primary(&stack);
+    let survivor = if before == "shop-mysql-2" { "shop-mysql-1" } else { "shop-mysql-2" };
+    ask(&namespace, &before, "CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
+    wait_for("the row", PATIENCE, || has(&namespace, survivor, "kept").filter(|has| *has));
+    let lost = (0..3).map(|member| format!("shop-mysql-{member}")).filter(|member| member != survivor);
+    let harm: Vec<_> = lost.map(|member| Fault::NetworkLoss.strike(&namespace, &member)).collect();
+    // It gives up after 20 s, and nothing is done without a word: the others might have more.
+    let message = stack.wait("Degraded", "True", "WaitsForMembers", PATIENCE);
+    assert!(!message.contains(survivor), "{message}");
+    assert_eq!(stack.condition("Ready").0, "False");
+
+    namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/force-quorum={survivor}")]);
+    wait_for("a primary", PATIENCE, || (primary(&stack) == survivor).then_some(()));
+    assert_eq!(ask(&namespace, survivor, "INSERT INTO kept VALUES (8); SELECT COUNT(*) FROM kept"), "2");
+    drop(harm);
+    whole(&stack, "3/3");
+    for member in 0..3 {
+        assert_eq!(ask(&namespace, &format!("shop-mysql-{member}"), "SELECT COUNT(*) FROM kept"), "2");
+    }
+    // What is decided already is not decided again.
+    assert_eq!(primary(&stack), survivor);
+    namespace.ok(&["annotate", "webstack", "shop", "tandem.dev/force-quorum-"]);
+    stack.settled();
+}
+
+#[test]
+#[ignore = "each of its groups takes three servers' memory"]
+fn a_second_group_is_reported_and_nothing_is_destroyed() {
+    let namespace = cluster_or_skip!().namespace();
+    let scene = Scene::set(&namespace);
+    let (stack, members) = (&scene.stack, scene.members());
+    let second = "STOP GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group = ON;
+                  START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group = OFF";
+    ask(&namespace, &members[2], second);
+    let message = stack.wait("Blocked", "True", "TwoGroups", PATIENCE);
+    assert!(message.contains(&members[0]) && message.contains(&members[2]), "{message}");
+    // Who was in the first group still is.
+    assert_eq!(online(&namespace, &members[0]), 2);
+    ask(&namespace, &members[2], "STOP GROUP_REPLICATION");
+    whole(stack, "3/3");
+    scene.writer.none_is_lost();
+}
+
+#[test]
+#[ignore = "each of its groups takes three servers' memory"]
+fn fewer_members_and_an_emptied_node_leave_the_others_their_majority() {
+    let namespace = cluster_or_skip!().namespace();
+    let scene = Scene::set(&namespace);
+    let (stack, members) = (&scene.stack, scene.members());
+    let harm = Fault::Freeze.strike(&namespace, &members[1]);
+    stack.wait("Degraded", "True", "MembersMissing", PATIENCE);
+    // Kubernetes takes no other one away on purpose.
+    let nodes = namespace.ok(&["get", "nodes", "-o", "name"]);
+    let selector = "--pod-selector=app.kubernetes.io/component=mysql";
+    for node in nodes.lines() {
+        let drained = namespace.run(&["drain", node, selector, "--delete-emptydir-data", "--force", "--timeout=10s"]);
+        namespace.ok(&["uncordon", node]);
+        let words = String::from_utf8_lossy(&drained.stderr);
+        assert!(words.contains("disruption budget"), "{words}");
+    }
+    assert_eq!(online(&namespace, &members[0]), 2);
+    drop(harm);
+    whole(stack, "3/3");
+
+    // Were the third to leave before the group has given the second one up, the first would be one of two.
+    let members = scene.members();
+    let pause = scene.writer.during(|| {
+        let harm = Fault::Freeze.strike(&namespace, &members[1]);
+        stack.patch(json!({"mysql": {"instances": 1}}));
+        whole(stack, "1/1");
+        drop(harm);
+        stack.settled();
+    });
+    println!("from three members to one, while one is frozen: writes paused for {pause} ms");
+    stack.patch(json!({"mysql": {"instances": 3}}));
+    whole(stack, "3/3");
+    stack.settled();
+    scene.writer.none_is_lost();
+
+    // Not wanted for now, and wanted again.
+    stack.patch(json!({"suspend": true}));
+    let pods = || namespace.list("pods", "app.kubernetes.io/component=mysql").len();
+    wait_for("nobody to be left", PATIENCE, || (pods() == 0).then_some(()));
+    stack.patch(json!({"suspend": false}));
+    whole(stack, "3/3");
+    stack.settled();
+    let rows = ask(&namespace, &primary(stack), "SELECT COUNT(*) FROM acknowledged");
+    assert!(rows.parse::<u32>().unwrap() > 10, "{rows}");
+}

@@ -1,0 +1,181 @@
+//! A database of three members: what fails, while somebody writes rows and counts those that were acknowledged, and others
+//! read pages. The longest pause between two acknowledged rows is printed for each fault.
+//!
+//! They run after the others, one at a time (tests/run).
+
+use serde_json::{Value, json};
+use tandem_tests::docker::wait_for;
+use tandem_tests::http::{Met, under_load};
+
+use self::fault::Fault;
+use self::writer::{Writer, ask, try_ask};
+use crate::kubectl::{Namespace, PATIENCE, Stack, cluster_or_skip, small};
+
+pub(crate) mod fault;
+pub(crate) mod writer;
+
+/// Keep-alive connections that read pages.
+const READERS: usize = 4;
+
+pub(crate) fn three() -> Value {
+    let mut spec = small();
+    spec["mysql"]["instances"] = json!(3);
+    spec
+}
+
+/// A stack called `shop` with a group of three that serves.
+pub(crate) fn formed(namespace: &Namespace, spec: Value) -> Stack<'_> {
+    let stack = namespace.stack("shop", spec);
+    stack.settled();
+    whole(&stack, "3/3");
+    stack
+}
+
+/// Waits until all members are in the group.
+pub(crate) fn whole(stack: &Stack<'_>, members: &str) {
+    wait_for(&format!("{members} members"), 2 * PATIENCE, || {
+        let status = stack.get()["status"].clone();
+        let degraded = stack.condition("Degraded").0;
+        (status["mysql"]["ready"] == members && degraded == "False").then_some(())
+    });
+}
+
+pub(crate) fn primary(stack: &Stack<'_>) -> String {
+    wait_for("a primary", PATIENCE, || stack.get()["status"]["mysql"]["primary"].as_str().map(str::to_owned))
+}
+
+/// A group of three called `shop`, and somebody who writes to it all the time.
+pub(crate) struct Scene<'a> {
+    namespace: &'a Namespace,
+    pub(crate) stack: Stack<'a>,
+    pub(crate) writer: Writer<'a>,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn set(namespace: &'a Namespace) -> Self {
+        Self::with(namespace, three())
+    }
+
+    /// One of this spec.
+    pub(crate) fn with(namespace: &'a Namespace, spec: Value) -> Self {
+        let stack = formed(namespace, spec);
+        Self { namespace, stack, writer: Writer::start(namespace) }
+    }
+
+    /// The members' Pods, the primary's first.
+    pub(crate) fn members(&self) -> Vec<String> {
+        let primary = primary(&self.stack);
+        let mut members: Vec<_> = (0..3).map(|member| format!("shop-mysql-{member}")).collect();
+        members.sort_by_key(|member| *member != primary);
+        members
+    }
+
+    /// Lets something happen to these members, waits until clients are led past them, heals what has to be healed, and
+    /// waits until all are back. Returns for how long no row was acknowledged, in milliseconds, and what readers met.
+    pub(crate) fn suffer(&self, fault: Fault, victims: &[String]) -> (u64, Met) {
+        let before = primary(&self.stack);
+        let elects = victims.contains(&before) && victims.len() == 1;
+        let run = || {
+            let harm: Vec<_> = victims.iter().map(|victim| fault.strike(self.namespace, victim)).collect();
+            wait_for(&format!("what follows {fault:?} of {victims:?}"), PATIENCE, || {
+                let follows = if elects { primary(&self.stack) != before } else { self.is_degraded() };
+                follows.then_some(())
+            });
+            drop(harm);
+            whole(&self.stack, "3/3");
+        };
+        let (pause, met) = under_load(self.stack.address(), READERS, true, "GET", || self.writer.during(run));
+        let (answered, failed) = (met.served_by.values().sum::<u32>(), met.lost.len());
+        println!(
+            "{fault:?} of {victims:?}, led by {before}: writes paused for {pause} ms, {failed} of {answered} reads failed"
+        );
+        (pause, met)
+    }
+
+    /// The same with one member: it costs no reader anything.
+    pub(crate) fn suffer_one(&self, fault: Fault, victim: &str) -> u64 {
+        let (pause, met) = self.suffer(fault, &[victim.to_owned()]);
+        assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
+        pause
+    }
+
+    fn is_degraded(&self) -> bool {
+        self.stack.condition("Degraded").0 == "True"
+    }
+}
+
+#[test]
+#[ignore = "measures pauses, and each of its groups takes three servers' memory"]
+fn a_group_forms_serves_and_says_so() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = formed(&namespace, three());
+    assert_eq!(primary(&stack), "shop-mysql-0");
+    assert_eq!(stack.page("/").unwrap().status, 200);
+    let group = "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE = 'ONLINE'";
+    for member in 0..3 {
+        let pod = format!("shop-mysql-{member}");
+        assert_eq!(ask(&namespace, &pod, group), "3");
+        assert_eq!(ask(&namespace, &pod, "SELECT COUNT(*) FROM employees"), "10000");
+    }
+    let labelled = |label: &str| namespace.list("pods", label).len();
+    assert_eq!((labelled("tandem.dev/role=primary"), labelled("tandem.dev/role=replica")), (1, 2));
+    assert_eq!(labelled("tandem.dev/reads=true"), 2);
+}
+
+#[test]
+#[ignore = "measures pauses, and each of its groups takes three servers' memory"]
+fn whoever_fails_no_acknowledged_row_is_lost() {
+    let namespace = cluster_or_skip!().namespace();
+    let scene = Scene::set(&namespace);
+    for fault in [Fault::Crash, Fault::Deletion, Fault::Freeze, Fault::NetworkLoss] {
+        scene.suffer_one(fault, &scene.members()[0]);
+    }
+    for fault in [Fault::Crash, Fault::Freeze, Fault::NetworkLoss, Fault::LostVolume] {
+        scene.suffer_one(fault, &scene.members()[1]);
+    }
+    scene.suffer(Fault::Crash, &scene.members());
+    scene.writer.none_is_lost();
+}
+
+#[test]
+#[ignore = "measures pauses, and each of its groups takes three servers' memory"]
+fn new_settings_reach_the_primary_last_and_a_person_moves_it() {
+    let namespace = cluster_or_skip!().namespace();
+    let Scene { stack, writer, .. } = Scene::set(&namespace);
+    let pause = writer.during(|| {
+        stack.patch(json!({"mysql": {"config": {"max_connections": "77"}}}));
+        for member in 0..3 {
+            wait_for("the option", 3 * PATIENCE, || {
+                let pod = format!("shop-mysql-{member}");
+                try_ask(&namespace, &pod, "SELECT @@max_connections").filter(|number| number == "77")
+            });
+        }
+        whole(&stack, "3/3");
+    });
+    println!("an option changes: writes paused for {pause} ms");
+    let before = primary(&stack);
+    let wish = (0..3).map(|member| format!("shop-mysql-{member}")).find(|pod| *pod != before).unwrap();
+    let pause = writer.during(|| {
+        namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/primary={wish}")]);
+        wait_for("the wish", PATIENCE, || (primary(&stack) == wish).then_some(()));
+    });
+    println!("a person moves the primary: writes paused for {pause} ms");
+    writer.none_is_lost();
+}
+
+#[test]
+#[ignore = "measures pauses, and each of its groups takes three servers' memory"]
+fn a_single_server_becomes_a_group_and_keeps_its_rows() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = namespace.serving();
+    stack.keep_a_row();
+    stack.patch(json!({"mysql": {"instances": 3}}));
+    whole(&stack, "3/3");
+    for member in 0..3 {
+        assert_eq!(ask(&namespace, &format!("shop-mysql-{member}"), "SELECT a FROM kept"), "7");
+    }
+    stack.patch(json!({"mysql": {"instances": 1}}));
+    whole(&stack, "1/1");
+    stack.settled();
+    stack.has_kept_it();
+}

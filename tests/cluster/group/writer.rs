@@ -1,0 +1,107 @@
+//! Somebody who writes all the time, and knows what was acknowledged.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use tandem_tests::docker::wait_for;
+
+use crate::group::primary;
+use crate::kubectl::{Namespace, PATIENCE, Stack};
+
+/// What a statement answers on one member, as root.
+pub(crate) fn ask(namespace: &Namespace, pod: &str, statement: &str) -> String {
+    namespace.ok(&client(pod, "", statement).each_ref().map(String::as_str)).trim().to_owned()
+}
+
+/// The same of one that may be away; `None` also where it gives no answer within 20 s.
+pub(crate) fn try_ask(namespace: &Namespace, pod: &str, statement: &str) -> Option<String> {
+    let answer = namespace.run(&client(pod, "timeout 20", statement).each_ref().map(String::as_str));
+    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).trim().to_owned())
+}
+
+fn client(pod: &str, within: &str, statement: &str) -> [String; 6] {
+    let script = format!(
+        "exec {within} mysql -uroot -p\"$(cat $MYSQL_ROOT_PASSWORD_FILE)\" -N -e \"{statement}\" employees 2>/dev/null"
+    );
+    ["exec", pod, "--", "sh", "-c", &script].map(str::to_owned)
+}
+
+/// Writes rows, one after the other, for as long as its Pod lives.
+pub(crate) struct Writer<'a>(&'a Namespace);
+
+impl<'a> Writer<'a> {
+    /// Of a stack called `shop`.
+    pub(crate) fn start(namespace: &'a Namespace) -> Self {
+        let primary = primary(&Stack::of(namespace, "shop"));
+        ask(namespace, &primary, "CREATE TABLE acknowledged (number INT PRIMARY KEY)");
+        // A new connection for each row, as a client that has lost its own would make it.
+        let script = r#"
+            number=0
+            while :; do
+              number=$((number + 1))
+              sql="INSERT INTO acknowledged VALUES ($number)"
+              if timeout 1 mysql --connect-timeout=1 -h shop-mysql -uapp -p"$PASSWORD" employees -e "$sql" 2>/dev/null; then
+                echo "$number $(date +%s%3N)"
+              fi
+            done"#;
+        let password = json!({"secretKeyRef": {"name": "shop-mysql", "key": "password"}});
+        let labels = json!({
+            "app.kubernetes.io/component": "migration", "app.kubernetes.io/instance": "shop",
+            "app.kubernetes.io/managed-by": "tandem-operator", "app.kubernetes.io/name": "webstack",
+        });
+        namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "writer", "labels": labels},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "writer", "image": "tandem/mysql", "imagePullPolicy": "IfNotPresent",
+                    "command": ["bash", "-c", script],
+                    "env": [{"name": "PASSWORD", "valueFrom": password}],
+                }],
+            },
+        }));
+        // Its log can be read from when it runs.
+        namespace.ok(&["wait", "--for=condition=Ready", "pod/writer", &format!("--timeout={PATIENCE}s")]);
+        let writer = Self(namespace);
+        writer.goes_on(0);
+        writer
+    }
+
+    /// The rows that were acknowledged, with the time in milliseconds.
+    fn acknowledged(&self) -> Vec<(u64, u64)> {
+        let log = self.0.ok(&["logs", "writer"]);
+        let pair = |line: &str| {
+            let (number, time) = line.split_once(' ')?;
+            Some((number.parse().ok()?, time.parse().ok()?))
+        };
+        log.lines().filter_map(pair).collect()
+    }
+
+    /// Waits for ten rows more than `before`.
+    fn goes_on(&self, before: usize) {
+        wait_for("acknowledged rows", PATIENCE, || (self.acknowledged().len() > before + 10).then_some(()));
+    }
+
+    /// The longest pause while `run` runs and shortly afterwards, in milliseconds.
+    pub(crate) fn during(&self, run: impl FnOnce()) -> u64 {
+        let before = self.acknowledged().len();
+        run();
+        self.goes_on(self.acknowledged().len());
+        let rows = self.acknowledged();
+        let since = rows.get(before.saturating_sub(1)..).unwrap_or_default();
+        since.windows(2).map(|pair| pair[1].1 - pair[0].1).max().unwrap_or_default()
+    }
+
+    /// Every acknowledged row is on every member.
+    pub(crate) fn none_is_lost(&self) {
+        let acknowledged: BTreeSet<u64> = self.acknowledged().into_iter().map(|(number, _)| number).collect();
+        self.0.ok(&["delete", "pod", "writer", "--grace-period=0", "--force"]);
+        for member in 0..3 {
+            wait_for("all rows", PATIENCE, || {
+                let rows = ask(self.0, &format!("shop-mysql-{member}"), "SELECT number FROM acknowledged");
+                let there: BTreeSet<u64> = rows.lines().filter_map(|line| line.parse().ok()).collect();
+                acknowledged.is_subset(&there).then_some(())
+            });
+        }
+    }
+}

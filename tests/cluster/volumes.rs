@@ -1,0 +1,56 @@
+//! Volumes of a group that fill up.
+//!
+//! They run after the others, one at a time (tests/run).
+
+use serde_json::{Value, json};
+use tandem_tests::docker::wait_for;
+
+use crate::group::writer::{ask, try_ask};
+use crate::group::{formed, primary, three, whole};
+use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip};
+
+/// 20 MiB more, and as much in the binary log. Returns whether the member has taken them within 20 s.
+pub(crate) fn fill(namespace: &Namespace, pod: &str) -> bool {
+    let statement = "CREATE TABLE IF NOT EXISTS big (data LONGBLOB);
+                     INSERT INTO big SELECT REPEAT('x', 1048576) FROM employees LIMIT 20";
+    try_ask(namespace, pod, statement).is_some()
+}
+
+fn claims(namespace: &Namespace) -> Vec<String> {
+    let size = |claim: Value| claim["status"]["capacity"]["storage"].as_str().unwrap_or_default().to_owned();
+    namespace.list("pvc", "app.kubernetes.io/component=mysql").into_iter().map(size).collect()
+}
+
+#[test]
+#[ignore = "each of its groups takes three servers' memory"]
+fn volumes_grow_before_they_are_full_and_not_beyond_their_limit() {
+    let namespace = cluster_or_skip!().namespace();
+    let mut spec = three();
+    spec["mysql"]["storage"] = json!({"size": "640Mi", "autoGrow": {"limit": "900Mi"}});
+    let stack = formed(&namespace, spec);
+    stack.wait("StorageLow", "False", "StorageSuffices", PATIENCE);
+    let leader = primary(&stack);
+    // The figures are half a minute old at most: what is written by then, on top of them, fits in as well.
+    for _ in 0..9 {
+        assert!(fill(&namespace, &leader));
+    }
+    let grown = || claims(&namespace).iter().all(|size| size == "900Mi");
+    wait_for("larger volumes", PATIENCE, || grown().then_some(()));
+    assert_eq!(claims(&namespace).len(), 3);
+    assert_eq!(stack.get()["spec"]["mysql"]["storage"]["size"], "640Mi");
+    for _ in 0..9 {
+        assert!(fill(&namespace, &leader));
+    }
+    let message = stack.wait("StorageLow", "True", "LimitReached", PATIENCE);
+    assert!(message.ends_with("the volumes have grown to spec.mysql.storage.autoGrow.limit"), "{message}");
+    assert!(stack.events("StorageLow") >= 1);
+    ask(&namespace, &leader, "DROP TABLE big");
+    for member in 0..3 {
+        let pod = format!("shop-mysql-{member}");
+        ask(&namespace, &pod, "FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY");
+    }
+    stack.wait("StorageLow", "False", "StorageSuffices", PATIENCE);
+    assert!(grown(), "volumes never shrink");
+    assert_eq!(primary(&stack), leader);
+    whole(&stack, "3/3");
+}
