@@ -97,7 +97,8 @@ fn redo_log(status: &str) -> &str {
 #[test]
 fn a_snapshot_that_is_being_unpacked_is_unpacked_again_after_a_kill() {
     let image = image_or_skip!();
-    let container = image.bare().env("MYSQL_ROOT_PASSWORD", ROOT).create();
+    // A quarter of a core: a second would be all that there is of it to interrupt.
+    let container = image.bare().env("MYSQL_ROOT_PASSWORD", ROOT).option("--cpus=0.25").create();
     let moments: [&dyn Fn(); 4] = [
         &|| container.wait_for_log("first start: unpacking", 1, START),
         &|| wait_for_file(&container, "salaries", 16),
@@ -109,6 +110,7 @@ fn a_snapshot_that_is_being_unpacked_is_unpacked_again_after_a_kill() {
         reached();
         container.kill();
     }
+    docker_ok(&["update", "--cpus=2", container.name()]);
     container.start();
     container.wait_until_healthy(START);
     assert!(container.log().matches("starting over").count() >= 2, "nothing was interrupted");
