@@ -625,6 +625,13 @@ pub struct MemberStatus {
     /// Whether it is too far behind the primary to be read from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lags: bool,
+    /// How long ago, in seconds, the transaction was committed that it applies, as it said within the last ten seconds. Not
+    /// for the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<i64>,
+    /// How many of the primary's transactions it has not applied, as of within the last ten seconds. Not for the primary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtid_gap: Option<i64>,
     /// How much of its volume it uses, in percent, as it said within the last half a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<i32>,

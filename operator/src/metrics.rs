@@ -52,6 +52,8 @@ struct StackLabels {
 struct Groups {
     members: Family<MemberLabels, Gauge<u64, AtomicU64>>,
     lagging: Family<PodLabels, Gauge<u64, AtomicU64>>,
+    lag: Family<PodLabels, Gauge<i64>>,
+    gap: Family<PodLabels, Gauge<i64>>,
     used: Family<PodLabels, Gauge<f64, AtomicU64>>,
     failover: Family<StackLabels, Gauge<f64, AtomicU64>>,
     failover_time: Family<StackLabels, Gauge<f64, AtomicU64>>,
@@ -68,6 +70,17 @@ impl Groups {
             "group_member_lagging",
             "1 while a member is too far behind to be read from",
             self.lagging.clone(),
+        );
+        registry.register_with_unit(
+            "group_member_lag",
+            "How long ago the transaction was committed that a member applies",
+            Unit::Seconds,
+            self.lag.clone(),
+        );
+        registry.register(
+            "group_member_gtid_gap",
+            "How many of the primary's transactions a member has not applied",
+            self.gap.clone(),
         );
         registry.register_with_unit(
             "group_member_volume_used",
@@ -92,6 +105,8 @@ impl Groups {
     fn clear(&self) {
         self.members.clear();
         self.lagging.clear();
+        self.lag.clear();
+        self.gap.clear();
         self.used.clear();
         self.failover.clear();
         self.failover_time.clear();
@@ -111,6 +126,12 @@ impl Groups {
             };
             self.members.get_or_create(&state).set(1);
             self.lagging.get_or_create(&pod).set(u64::from(member.lags));
+            if let Some(seconds) = member.lag_seconds {
+                self.lag.get_or_create(&pod).set(seconds);
+            }
+            if let Some(transactions) = member.gtid_gap {
+                self.gap.get_or_create(&pod).set(transactions);
+            }
             if let Some(used) = member.used {
                 self.used.get_or_create(&pod).set(f64::from(used) / 100.0);
             }

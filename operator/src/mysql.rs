@@ -124,6 +124,10 @@ pub struct Statement {
     pub uuid: String,
     /// How far it is behind the primary in applying, in whole seconds.
     pub lag: u64,
+    /// The transactions that it has applied.
+    pub applied: GtidSet,
+    /// Whether it was started with what a group needs: one that runs alone can become its first member as it is.
+    pub capable: bool,
 }
 
 /// One member, and the connection by which it is asked again and again.
@@ -236,19 +240,26 @@ async fn one(connection: &mut MySqlConnection, sql: &'static str) -> Result<MySq
 const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_STATE, MEMBER_ROLE \
     FROM performance_schema.replication_group_members WHERE MEMBER_ID <> ''";
 
-/// What it has, received and not yet applied transactions included; and how late it applies, in microseconds.
+/// What it has, received and not yet applied transactions included; how late it applies, in microseconds; what it has
+/// applied; and whether it has what a group needs and what cannot be changed while a server runs.
 const ITSELF: &str = "SELECT @@server_uuid, \
     GTID_SUBTRACT(CONCAT(@@GLOBAL.gtid_executed, ',', COALESCE((SELECT received_transaction_set \
         FROM performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'), '')), ''), \
     COALESCE((SELECT MAX(TIMESTAMPDIFF(MICROSECOND, APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP, NOW(6))) \
         FROM performance_schema.replication_applier_status_by_worker \
-        WHERE channel_name = 'group_replication_applier' AND APPLYING_TRANSACTION <> ''), 0)";
+        WHERE channel_name = 'group_replication_applier' AND APPLYING_TRANSACTION <> ''), 0), \
+    @@GLOBAL.gtid_executed, \
+    @@GLOBAL.gtid_mode = 'ON' AND @@GLOBAL.log_bin AND @@GLOBAL.server_id > 0 AND COALESCE(@@GLOBAL.report_host, '') <> '' \
+        AND (SELECT COUNT(*) FROM information_schema.PLUGINS \
+            WHERE PLUGIN_NAME IN ('group_replication', 'clone') AND PLUGIN_STATUS = 'ACTIVE') = 2";
 
 async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Statement, Error> {
     let itself = one(connection, ITSELF).await?;
     let uuid: String = itself.try_get_unchecked(0)?;
     let gtids: GtidSet = itself.try_get_unchecked::<String, _>(1)?.parse()?;
     let lag: i64 = itself.try_get_unchecked(2)?;
+    let applied: GtidSet = itself.try_get_unchecked::<String, _>(3)?.parse()?;
+    let capable = itself.try_get_unchecked::<i64, _>(4)? == 1;
     let (mut state, mut sees) = (State::Offline, Vec::new());
     for row in connection.fetch_all(raw_sql(MEMBERS)).await? {
         let (id, host): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
@@ -264,7 +275,7 @@ async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Stateme
     }
     let joined = gtids.has_any_of(&names.group);
     let view = View { state, sees, gtids, joined, lags: lag > LAG };
-    Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default() })
+    Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
 }
 
 fn state_of(word: &str) -> State {
@@ -294,20 +305,27 @@ const HANGS: &str = "SELECT COUNT(*) FROM performance_schema.processlist \
 /// What no statement shows, in bytes: the system tablespace (12 MiB) and the doublewrite files (16 MiB).
 const UNSEEN: u64 = 28 << 20;
 
+/// Whether a server takes writes as soon as it runs: never; always, and from now on; as its settings say.
+const READ_ONLY: &str = "SET PERSIST super_read_only = ON";
+const WRITABLE: &str = "RESET PERSIST IF EXISTS super_read_only; SET GLOBAL read_only = OFF";
+const AS_SET: &str = "RESET PERSIST IF EXISTS super_read_only";
+
 /// A member that is told something. Each of these opens a connection of its own, so that the member can be asked how it
 /// stands meanwhile.
-pub struct Order<'a> {
+pub struct Order {
     /// Where the member is.
-    pub address: &'a str,
+    pub address: String,
     /// How the members are called.
-    pub names: &'a Names,
+    pub names: Names,
     /// How to log in.
-    pub passwords: &'a Passwords,
+    pub passwords: Passwords,
+    /// Whether it was started as a server that runs alone, and takes writes as soon as it runs.
+    pub alone: bool,
 }
 
-impl Order<'_> {
+impl Order {
     async fn log_in(&self) -> Result<MySqlConnection, Error> {
-        log_in(self.address, self.passwords).await
+        log_in(&self.address, &self.passwords).await
     }
 
     /// Forms the group: it is the first member, and the only one for now.
@@ -318,14 +336,38 @@ impl Order<'_> {
         limited(PATIENCE, async {
             let mut connection = self.log_in().await?;
             self.prepare(&mut connection, &[]).await?;
-            run(&mut connection, "SET GLOBAL group_replication_bootstrap_group = ON").await?;
-            let started = run(&mut connection, "START GROUP_REPLICATION").await;
-            // In any case: a server that forms a group whenever it starts would form a second one.
-            run(&mut connection, "SET GLOBAL group_replication_bootstrap_group = OFF").await?;
-            started?;
-            run(&mut connection, "SET GLOBAL offline_mode = OFF").await
+            self.form(&mut connection).await
         })
         .await
+    }
+
+    /// Forms the group out of a server that runs alone and serves: writes are refused for a fraction of a second.
+    ///
+    /// # Errors
+    /// It cannot, and serves alone as before.
+    pub async fn bootstrap_alone(&self) -> Result<(), Error> {
+        limited(PATIENCE, async {
+            let mut connection = self.log_in().await?;
+            let formed = async {
+                self.prepare(&mut connection, &[]).await?;
+                self.form(&mut connection).await
+            }
+            .await;
+            if formed.is_err() {
+                run(&mut connection, WRITABLE).await?;
+            }
+            formed
+        })
+        .await
+    }
+
+    async fn form(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
+        run(connection, "SET GLOBAL group_replication_bootstrap_group = ON").await?;
+        let started = run(connection, "START GROUP_REPLICATION").await;
+        // In any case: a server that forms a group whenever it starts would form a second one.
+        run(connection, "SET GLOBAL group_replication_bootstrap_group = OFF").await?;
+        started?;
+        run(connection, "SET GLOBAL offline_mode = OFF").await
     }
 
     /// Writes the group's first transaction: who has it was in the group.
@@ -354,6 +396,9 @@ impl Order<'_> {
     /// Out of whatever group or failed attempt it is in, with what it needs to join another.
     async fn prepare(&self, connection: &mut MySqlConnection, seeds: &[Ordinal]) -> Result<(), Error> {
         run(connection, "STOP GROUP_REPLICATION").await?;
+        // What is persisted wins over the settings of a server that runs alone: the next time it starts, the group may have
+        // another primary.
+        run(connection, if self.alone { READ_ONLY } else { AS_SET }).await?;
         let seeds: Vec<_> = seeds.iter().map(|&seed| format!("{}:{PORT}", self.names.host(seed))).collect();
         run(connection, &format!("SET GLOBAL group_replication_group_seeds = '{}'", seeds.join(","))).await?;
         let source = format!(

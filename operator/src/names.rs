@@ -27,7 +27,7 @@ pub const PASSWORD: &str = "password";
 /// In the Secret of an external database's authorities.
 pub const CA: &str = "ca.crt";
 
-/// On the Pod of a group's member: the group's UUID. A Pod without it runs alone.
+/// On a database's Pod: the UUID of the group that it is a member of, or would be the first member of.
 pub const GROUP: &str = "tandem.dev/group";
 
 /// On the Pod of a group's member: `primary` or `replica`, where it is in the group.

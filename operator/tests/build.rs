@@ -6,8 +6,8 @@
 mod fixture;
 
 use fixture::{admitted, built, object, observed, stack};
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Resource, ResourceExt};
 use rstest::rstest;
 use serde::Serialize;
@@ -272,12 +272,50 @@ fn a_database_that_was_a_group_stays_one() {
     observed.live.claims = vec![claim(0)];
     assert!(!observed.is_group());
     let alone = stateful_set(&observed).spec.unwrap();
-    assert_eq!(alone.update_strategy.unwrap().type_.as_deref(), Some("RollingUpdate"));
+    let strategy = |set: &StatefulSetSpec| set.update_strategy.clone().unwrap().type_.unwrap();
+    assert_eq!(strategy(&alone), "RollingUpdate");
     observed.live.claims.push(claim(1));
     assert!(observed.is_group());
     let member = stateful_set(&observed).spec.unwrap();
-    assert_eq!(member.update_strategy.unwrap().type_.as_deref(), Some("OnDelete"));
-    assert!(member.template.metadata.unwrap().annotations.unwrap().contains_key("tandem.dev/group"));
+    assert_eq!(strategy(&member), "OnDelete");
+    let gates = |set: StatefulSetSpec| set.template.spec.unwrap().readiness_gates.unwrap_or_default();
+    assert_eq!(gates(alone).len(), 0);
+    assert_eq!(gates(member)[0].condition_type, "tandem.dev/in-group");
+}
+
+#[test]
+fn who_runs_alone_serves_until_the_labels_say_who_does() {
+    let mut observed = running(json!({"mysql": {"instances": 3}}));
+    let led = |observed: &Observed| {
+        let services = built(observed).objects.services;
+        let writes = services.into_iter().find(|service| service.name_any() == "shop-mysql").unwrap();
+        writes.spec.unwrap().selector.unwrap().contains_key("tandem.dev/role")
+    };
+    assert!(led(&observed), "a new group");
+    let mut alone: Pod = object(json!({"spec": {"containers": []}}));
+    alone.metadata = object(json!({"name": "shop-mysql-0", "labels": {"app.kubernetes.io/component": "mysql"}}));
+    observed.pods = vec![alone.clone()];
+    assert!(!led(&observed));
+    alone.labels_mut().insert("tandem.dev/role".to_owned(), "primary".to_owned());
+    observed.pods = vec![alone];
+    assert!(led(&observed));
+}
+
+#[test]
+fn who_runs_alone_can_become_a_member_unless_the_user_does_not_want_it() {
+    let options = |spec| {
+        let maps = built(&running(spec)).objects.config_maps;
+        maps.into_iter().find(|map| map.name_any() == "shop-mysql").unwrap().data.unwrap()
+    };
+    let alone = options(json!({"mysql": {}}));
+    assert_eq!(alone["MYSQL_CONF_GTID_MODE"], "ON");
+    assert!(!alone.contains_key("MYSQL_CONF_SUPER_READ_ONLY"));
+    assert_eq!(options(json!({"mysql": {"config": {"gtid_mode": "OFF"}}}))["MYSQL_CONF_GTID_MODE"], "OFF");
+    let member = options(json!({"mysql": {"instances": 3}}));
+    assert_eq!(member["MYSQL_CONF_SUPER_READ_ONLY"], "ON");
+    for (option, value) in alone.iter().filter(|(option, _)| option.starts_with("MYSQL_CONF_")) {
+        assert_eq!(member.get(option), Some(value), "{option}");
+    }
 }
 
 /// What a keeper tells of a group of `size` members that all are well.

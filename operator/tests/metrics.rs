@@ -24,7 +24,10 @@ fn text() -> String {
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }], "mysql": {
             "instances": 3, "readyInstances": 3, "ready": "3/3",
-            "members": [{"name": "shop-mysql-0", "state": "ONLINE", "role": "primary", "used": 42}],
+            "members": [
+                {"name": "shop-mysql-0", "state": "ONLINE", "role": "primary", "used": 42},
+                {"name": "shop-mysql-1", "state": "ONLINE", "role": "replica", "lagSeconds": 3, "gtidGap": 70},
+            ],
             "lastFailover": {
                 "from": "shop-mysql-1", "to": "shop-mysql-0", "time": "2026-01-31T12:00:00Z", "milliseconds": 6800,
             },
@@ -49,6 +52,8 @@ fn stacks_are_counted_by_condition() {
         "tandem_operator_reconcile_errors_total 1",
         r#"tandem_operator_group_member{namespace="default",pod="shop-mysql-0",state="ONLINE",role="primary"} 1"#,
         r#"tandem_operator_group_member_lagging{namespace="default",pod="shop-mysql-0"} 0"#,
+        r#"tandem_operator_group_member_lag_seconds{namespace="default",pod="shop-mysql-1"} 3"#,
+        r#"tandem_operator_group_member_gtid_gap{namespace="default",pod="shop-mysql-1"} 70"#,
         r#"tandem_operator_group_member_volume_used_ratios{namespace="default",pod="shop-mysql-0"} 0.42"#,
         r#"tandem_operator_group_last_failover_duration_seconds{namespace="default",stack="shop"} 6.8"#,
         r#"tandem_operator_group_last_failover_timestamp_seconds{namespace="default",stack="shop"} 1769860800.0"#,

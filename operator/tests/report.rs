@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tandem_operator::controller::apply::{self, Change};
-use tandem_operator::controller::keeper::{Failover, Report, Told};
+use tandem_operator::controller::keeper::{Behind, Failover, Report, Told};
 use tandem_operator::controller::observe::Observed;
 use tandem_operator::controller::report::{events, status};
 use tandem_operator::controller::storage::Usage;
@@ -287,7 +287,10 @@ const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
 
 #[test]
 fn a_group_that_is_whole() {
-    let told = told(&group(Condition::Healthy, Some(1), |_| {}));
+    let behind = |report: &mut Report| {
+        report.members.get_mut(&2).unwrap().behind = Some(Behind { seconds: 4, transactions: 70 });
+    };
+    let told = told(&group(Condition::Healthy, Some(1), behind));
     insta::assert_snapshot!(lines(&told), @r"
     Ready=True Serves: both tiers serve
     DatabaseReady=True Serves: the database serves
@@ -301,6 +304,8 @@ fn a_group_that_is_whole() {
     assert_eq!((mysql.ready.as_str(), mysql.primary.as_deref()), ("3/3", Some("shop-mysql-1")));
     let roles: Vec<_> = mysql.members.iter().filter_map(|member| member.role.as_deref()).collect();
     assert_eq!(roles, ["replica", "primary", "replica"]);
+    let behind: Vec<_> = mysql.members.iter().map(|member| member.lag_seconds.zip(member.gtid_gap)).collect();
+    assert_eq!(behind, [None, None, Some((4, 70))]);
     assert_eq!(mysql.known, ["shop-mysql-0", "shop-mysql-1", "shop-mysql-2"]);
 }
 

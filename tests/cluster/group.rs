@@ -168,14 +168,23 @@ fn new_settings_reach_the_primary_last_and_a_person_moves_it() {
 fn a_single_server_becomes_a_group_and_keeps_its_rows() {
     let namespace = cluster_or_skip!().namespace();
     let stack = namespace.serving();
-    stack.keep_a_row();
-    stack.patch(json!({"mysql": {"instances": 3}}));
-    whole(&stack, "3/3");
-    for member in 0..3 {
-        assert_eq!(ask(&namespace, &format!("shop-mysql-{member}"), "SELECT a FROM kept"), "7");
-    }
-    stack.patch(json!({"mysql": {"instances": 1}}));
-    whole(&stack, "1/1");
-    stack.settled();
-    stack.has_kept_it();
+    let writer = Writer::start_at(&namespace, "shop-mysql-0");
+    let pause = writer.during(|| {
+        stack.patch(json!({"mysql": {"instances": 3}}));
+        wait_for("another member to take over", 2 * PATIENCE, || {
+            // One that had to restart first would still be the primary.
+            (stack.get()["status"]["mysql"]["lastFailover"]["from"] == "shop-mysql-0").then_some(())
+        });
+        whole(&stack, "3/3");
+        stack.settled();
+    });
+    println!("from 1 to 3 instances: writes paused for {pause} ms");
+    assert_ne!(primary(&stack), "shop-mysql-0");
+    let pause = writer.during(|| {
+        stack.patch(json!({"mysql": {"instances": 1}}));
+        whole(&stack, "1/1");
+        stack.settled();
+    });
+    println!("from 3 to 1 instances: writes paused for {pause} ms");
+    writer.none_is_lost_of(&["shop-mysql-0"]);
 }

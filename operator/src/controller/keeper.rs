@@ -2,8 +2,8 @@
 //! it stands, lets [`classify`] judge, leads clients by the Pods' labels, and has the one action carried out that is due.
 //! What it found is told to the stack's reconcile, which reports it.
 //!
-//! A round takes no longer than a member may stay silent, or a moment more than most of them need, and no stack waits for another one's members. An action
-//! runs beside the rounds, one at a time.
+//! A round takes no longer than a member may stay silent, or a moment more than most of them need, and no stack waits for
+//! another one's members. An action runs beside the rounds, one at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,6 +51,10 @@ const PAUSE_OF_COPIES: Duration = Duration::from_secs(300);
 
 /// Between two questions to members how much of their volumes they use.
 const MEASURE: Duration = Duration::from_secs(30);
+
+/// Between two comparisons of the members with the primary. What they tell moves with every transaction, and each time
+/// the status is written.
+const COMPARE: Duration = Duration::from_secs(10);
 
 /// Between two times when the passwords are read.
 const READ_AGAIN: Duration = Duration::from_secs(3);
@@ -102,8 +106,19 @@ pub struct Told {
     pub lags: bool,
     /// How much of its volume it uses, where it has said so.
     pub used: Option<Usage>,
+    /// How far it was behind the primary when they were compared last.
+    pub behind: Option<Behind>,
     /// The transactions that only it has.
     pub errant: GtidSet,
+}
+
+/// How far a member is behind the primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// How long ago the transaction was committed that it applies, in whole seconds.
+    pub seconds: u64,
+    /// How many of the primary's transactions it has not applied.
+    pub transactions: u64,
 }
 
 /// What a keeper has to know of its stack.
@@ -238,6 +253,8 @@ impl Groups {
                     used: BTreeMap::new(),
                     measuring: None,
                     measure_at: Instant::now(),
+                    behind: BTreeMap::new(),
+                    compare_at: Instant::now(),
                     known: None,
                     followed: None,
                     doing: None,
@@ -286,6 +303,15 @@ enum Met {
     Silent,
 }
 
+impl Met {
+    fn statement(&self) -> Option<&Statement> {
+        match self {
+            Self::Answered(statement) => Some(statement),
+            Self::Away | Self::Silent => None,
+        }
+    }
+}
+
 /// Something that is being done.
 struct Doing {
     what: String,
@@ -317,6 +343,9 @@ struct Rounds {
     /// They are being asked that.
     measuring: Option<JoinHandle<BTreeMap<Ordinal, u64>>>,
     measure_at: Instant,
+    /// How far members were behind when they were compared last.
+    behind: BTreeMap<Ordinal, Behind>,
+    compare_at: Instant,
     known: Option<BTreeSet<Ordinal>>,
     followed: Option<Word>,
     doing: Option<Doing>,
@@ -354,7 +383,8 @@ impl Rounds {
         let met = self.ask(wanted, &pods, &passwords).await;
         self.measure(wanted, &met, &passwords).await;
         let group = self.gather(wanted, &pods, &met);
-        let verdict = judge(&group, &pods);
+        let verdict = judge(&group, &pods, &met);
+        self.compare(&verdict, &met);
         let primary = self.lead(wanted, &pods, &verdict, &met).await?;
         self.remember(&group, &verdict);
         self.time(&verdict, &met);
@@ -407,8 +437,8 @@ impl Rounds {
         pods: &BTreeMap<Ordinal, Pod>,
         passwords: &Passwords,
     ) -> BTreeMap<Ordinal, Met> {
-        // A Pod that runs alone knows neither a group nor the operator's account.
-        let members = pods.iter().filter(|(_, pod)| is_member(pod));
+        // A Pod that earlier versions of the operator have made to run alone knows neither a group nor the operator's account.
+        let members = pods.iter().filter(|(_, pod)| knows_group(pod));
         let addresses: BTreeMap<_, _> = members.filter_map(|(&member, pod)| Some((member, address(pod)?))).collect();
         self.servers.retain(|member, server| addresses.get(member).is_some_and(|address| address == server.address()));
         for (&member, address) in &addresses {
@@ -454,20 +484,23 @@ impl Rounds {
         self.used.retain(|member, _| wanted.capacities.contains_key(member));
         let answering = |member: &Ordinal| matches!(met.get(member), Some(Met::Answered(_)));
         let members = self.servers.iter().filter(|(member, _)| answering(member));
-        let members: Vec<_> = members.map(|(&member, server)| (member, server.address().to_owned())).collect();
+        let order = |address: &str| Order {
+            address: address.to_owned(),
+            names: wanted.names.clone(),
+            passwords: passwords.clone(),
+            alone: false,
+        };
+        let members: Vec<_> = members.map(|(&member, server)| (member, order(server.address()))).collect();
         if self.measuring.is_some() || self.measure_at > Instant::now() || members.is_empty() {
             return;
         }
         self.measure_at = Instant::now() + MEASURE;
-        let (names, passwords) = (wanted.names.clone(), passwords.clone());
         self.measuring = Some(tokio::spawn(async move {
-            let asked = members.iter().map(async |(member, address)| {
-                match (Order { address, names: &names, passwords: &passwords }).used().await {
-                    Ok(used) => Some((*member, used)),
-                    Err(error) => {
-                        tracing::debug!(member, %error, "a member did not say how much of its volume it uses");
-                        None
-                    }
+            let asked = members.iter().map(async |(member, order)| match order.used().await {
+                Ok(used) => Some((*member, used)),
+                Err(error) => {
+                    tracing::debug!(member, %error, "a member did not say how much of its volume it uses");
+                    None
                 }
             });
             future::join_all(asked).await.into_iter().flatten().collect()
@@ -478,12 +511,30 @@ impl Rounds {
         Usage::of(*self.used.get(&member)?, *wanted.capacities.get(&member)?)
     }
 
+    /// Compares the members with the primary, now and then.
+    fn compare(&mut self, verdict: &Verdict, met: &BTreeMap<Ordinal, Met>) {
+        let primary = match verdict.route {
+            Route::To(member) => met.get(&member).and_then(Met::statement).map(|said| (member, said)),
+            Route::Keep | Route::Nobody => None,
+        };
+        let Some((primary, of_primary)) = primary else { return self.behind.clear() };
+        self.behind.retain(|member, _| *member != primary && met.contains_key(member));
+        if self.compare_at > Instant::now() {
+            return;
+        }
+        self.compare_at = Instant::now() + COMPARE;
+        let others = met.iter().filter(|(member, _)| **member != primary);
+        let others = others.filter_map(|(&member, met)| Some((member, met.statement()?)));
+        let behind = |said: &Statement| Behind {
+            seconds: said.lag,
+            transactions: of_primary.applied.minus(&said.applied).count(),
+        };
+        self.behind = others.map(|(member, said)| (member, behind(said))).collect();
+    }
+
     fn gather(&mut self, wanted: &Wanted, pods: &BTreeMap<Ordinal, Pod>, met: &BTreeMap<Ordinal, Met>) -> Group {
         let members = (0..wanted.instances).chain(pods.keys().copied()).map(|member| {
-            let view = match met.get(&member) {
-                Some(Met::Answered(statement)) => Some(statement.view.clone()),
-                _ => None,
-            };
+            let view = met.get(&member).and_then(Met::statement).map(|said| said.view.clone());
             let full = self.usage(wanted, member).is_some_and(Usage::is_low);
             (member, Member { pod: pod_state(pods.get(&member)), view, full })
         });
@@ -560,9 +611,8 @@ impl Rounds {
         if readers.is_empty() {
             readers = primary.into_iter().collect();
         }
-        let in_group = |member: &Ordinal| match met.get(member) {
-            Some(Met::Answered(statement)) => statement.view.state == State::Online,
-            _ => false,
+        let in_group = |member: &Ordinal| {
+            met.get(member).and_then(Met::statement).is_some_and(|said| said.view.state == State::Online)
         };
         let patches = pods.iter().filter_map(|(member, pod)| {
             let role = match verdict.route {
@@ -644,14 +694,14 @@ impl Rounds {
         met: &BTreeMap<Ordinal, Met>,
         passwords: Passwords,
     ) {
-        let statement = |member: Ordinal| match met.get(&member) {
-            Some(Met::Answered(statement)) => Some(&**statement),
-            _ => None,
-        };
+        let statement = |member: Ordinal| met.get(&member).and_then(Met::statement);
         let names = wanted.names.clone();
         let pod = |member: Ordinal| names.pod(member);
-        let address_of = |member: Ordinal| pods.get(&member).and_then(address);
-        let order = |member: Ordinal| Some((address_of(member)?, wanted.names.clone(), passwords.clone()));
+        let order = |member: Ordinal| {
+            let pod = pods.get(&member)?;
+            let (address, alone) = (address(pod)?, !is_member(pod));
+            Some(Order { address, names: wanted.names.clone(), passwords: passwords.clone(), alone })
+        };
         // The group's first transaction: whoever has it was in the group.
         let unmarked = match verdict.route {
             Route::To(primary) => {
@@ -660,9 +710,9 @@ impl Rounds {
             _ => None,
         };
         if let Some(primary) = unmarked {
-            let Some((address, names, passwords)) = order(primary) else { return };
+            let Some(order) = order(primary) else { return };
             return self.begin(format!("marking the group through {}", pod(primary)), None, async move {
-                told(Order { address: &address, names: &names, passwords: &passwords }.mark().await)
+                told(order.mark().await)
             });
         }
         let Some(action) = verdict.action else {
@@ -686,16 +736,19 @@ impl Rounds {
         };
         match action {
             Action::Bootstrap(member) => {
-                let Some((address, names, passwords)) = order(member) else { return };
+                let Some(order) = order(member) else { return };
+                let serves = primary == Some(member);
                 self.begin(format!("forming the group from {}", pod(member)), follows, async move {
-                    told(Order { address: &address, names: &names, passwords: &passwords }.bootstrap().await)
+                    told(if serves { order.bootstrap_alone().await } else { order.bootstrap().await })
                 });
             }
             Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
-                let Some((address, names, passwords)) = order(member) else { return };
-                self.begin(format!("letting {} join", pod(member)), follows, async move {
-                    told(Order { address: &address, names: &names, passwords: &passwords }.join(&online).await)
-                });
+                let Some(order) = order(member) else { return };
+                self.begin(
+                    format!("letting {} join", pod(member)),
+                    follows,
+                    async move { told(order.join(&online).await) },
+                );
             }
             // First what only it has is kept aside; in the next round it is filled.
             Action::Reclone(member) if self.has_to_keep(member, statement(member)) => {
@@ -704,11 +757,11 @@ impl Rounds {
                     self.failure = Some(failure.clone());
                     return;
                 }
-                let Some((address, names, passwords)) = order(member) else { return };
+                let Some(order) = order(member) else { return };
                 let keeps = statement(member).map(|said| (member, said.view.gtids.clone()));
                 let folder = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
                 self.begin(format!("keeping aside what {} has", pod(member)), None, async move {
-                    told(Order { address: &address, names: &names, passwords: &passwords }.keep_aside(&folder).await)
+                    told(order.keep_aside(&folder).await)
                 });
                 if let Some(doing) = &mut self.doing {
                     doing.keeps = keeps;
@@ -718,23 +771,19 @@ impl Rounds {
             Action::Join(member) | Action::Reclone(member) => {
                 // From a member that serves nobody's writes, where there is one.
                 let donor = online.iter().copied().find(|&other| Some(other) != primary).or(primary);
-                let (Some((address, names, passwords)), Some(donor)) = (order(member), donor) else { return };
+                let (Some(order), Some(donor)) = (order(member), donor) else { return };
                 let what = format!("filling {} from {}", pod(member), pod(donor));
-                self.begin(what, follows, async move {
-                    told(Order { address: &address, names: &names, passwords: &passwords }.copy(donor).await)
-                });
+                self.begin(what, follows, async move { told(order.copy(donor).await) });
             }
             Action::Leave(member) => {
-                let Some((address, names, passwords)) = order(member) else { return };
-                self.begin(format!("letting {} leave", pod(member)), follows, async move {
-                    told(Order { address: &address, names: &names, passwords: &passwords }.leave().await)
-                });
+                let Some(order) = order(member) else { return };
+                self.begin(format!("letting {} leave", pod(member)), follows, async move { told(order.leave().await) });
             }
             Action::MakePrimary(member) => {
                 let uuid = statement(member).map(|said| said.uuid.clone());
-                let (Some((address, names, passwords)), Some(uuid)) = (order(member), uuid) else { return };
+                let (Some(order), Some(uuid)) = (order(member), uuid) else { return };
                 self.begin(format!("making {} the primary", pod(member)), follows, async move {
-                    told(Order { address: &address, names: &names, passwords: &passwords }.make_primary(&uuid).await)
+                    told(order.make_primary(&uuid).await)
                 });
             }
             Action::Restart(member) => {
@@ -773,6 +822,7 @@ impl Rounds {
                 state: found.view.as_ref().map(|view| view.state),
                 lags: found.view.as_ref().is_some_and(|view| view.lags),
                 used: self.usage(wanted, member),
+                behind: self.behind.get(&member).copied(),
                 errant: verdict.errant.get(&member).cloned().unwrap_or_default(),
             };
             (member, told)
@@ -808,22 +858,33 @@ impl Rounds {
 }
 
 /// The verdict, and what the group's own rules do not know of: a Pod that still runs alone, from before there was a group,
-/// goes on serving until all others are there, and is then replaced by one that can be a member.
-fn judge(group: &Group, pods: &BTreeMap<Ordinal, Pod>) -> Verdict {
-    let verdict = classify(group);
+/// goes on serving until all others are there, and then forms the group as it runs. Where it cannot, it is replaced by one
+/// that can.
+fn judge(group: &Group, pods: &BTreeMap<Ordinal, Pod>, met: &BTreeMap<Ordinal, Met>) -> Verdict {
     let member = 0;
-    let alone = pods.get(&member).is_some_and(|pod| pod.metadata.deletion_timestamp.is_none() && !is_member(pod));
-    let unformed = group.members.values().all(|member| member.view.as_ref().is_none_or(|view| !view.joined));
-    if !(alone && unformed && group.known.is_empty()) {
-        return verdict;
-    }
+    let alone = pods.get(&member).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_member(pod));
+    let unformed = group
+        .members
+        .values()
+        .filter_map(|member| member.view.as_ref())
+        .all(|view| !view.joined && !view.state.votes());
+    let Some(pod) = alone.filter(|_| unformed && group.known.iter().all(|known| *known == member)) else {
+        return classify(group);
+    };
     let answers = |other: Ordinal| group.members.get(&other).is_some_and(|member| member.view.is_some());
     let ready = group.outdated.contains(&member) && (1..group.wanted).all(answers);
+    let said = met.get(&member).and_then(Met::statement);
+    let action = match said {
+        Some(said) if said.capable => Some(Action::Bootstrap(member)),
+        // The user's own settings, or an earlier version's.
+        Some(_) => Some(Action::Restart(member)),
+        None => (!knows_group(pod)).then_some(Action::Restart(member)),
+    };
     Verdict {
         condition: Condition::New,
         route: Route::To(member),
         readers: BTreeSet::from([member]),
-        action: ready.then_some(Action::Restart(member)),
+        action: action.filter(|_| ready),
         errant: BTreeMap::new(),
     }
 }
@@ -840,9 +901,15 @@ async fn before<T>(end: Option<Instant>, next: impl Future<Output = Option<T>>) 
     }
 }
 
-/// Whether a Pod was made for a group.
-fn is_member(pod: &Pod) -> bool {
+/// Whether a Pod was made with a group's settings, be it for a server that runs alone so far.
+fn knows_group(pod: &Pod) -> bool {
     pod.annotations().contains_key(GROUP)
+}
+
+/// Whether a Pod was made as a group's member: it does not serve by itself.
+fn is_member(pod: &Pod) -> bool {
+    let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    gates.into_iter().any(|gate| gate.condition_type == IN_GROUP)
 }
 
 fn is_in_group(pod: &Pod) -> bool {
@@ -917,5 +984,61 @@ mod tests {
         keys.refused = true;
         assert!(!keys.are_due(now + PERIOD), "they were read a moment ago");
         assert!(keys.are_due(now + READ_AGAIN));
+    }
+    fn pod(gate: bool, annotations: serde_json::Value) -> Pod {
+        let gates = if gate { json!([{"conditionType": IN_GROUP}]) } else { json!([]) };
+        let pod =
+            json!({"metadata": {"annotations": annotations}, "spec": {"containers": [], "readinessGates": gates}});
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn statement(state: State, capable: bool) -> Statement {
+        let seen = group::Seen { member: Some(0), state, primary: true };
+        let sees = if state.votes() { vec![seen] } else { Vec::new() };
+        let view = group::View { state, sees, gtids: GtidSet::default(), joined: false, lags: false };
+        Statement { view, uuid: String::new(), lag: 0, applied: GtidSet::default(), capable }
+    }
+
+    /// One that runs alone, and two new members that answer.
+    fn from_one(alone: &Pod, said: Option<Statement>, known: &[Ordinal]) -> Verdict {
+        let new = || statement(State::Offline, true);
+        let said = [said, Some(new()), Some(new())];
+        let members = (0..).zip(&said).map(|(ordinal, said)| {
+            let view = said.as_ref().map(|said| said.view.clone());
+            (ordinal, Member { pod: group::Pod::Present, view, full: false })
+        });
+        let group = Group {
+            wanted: 3,
+            members: members.collect(),
+            known: known.iter().copied().collect(),
+            outdated: BTreeSet::from([0]),
+            ..Group::default()
+        };
+        let grouped = pod(true, json!({GROUP: "uuid"}));
+        let pods = BTreeMap::from([(0, alone.clone()), (1, grouped.clone()), (2, grouped)]);
+        let met = said.into_iter().map(|said| said.map_or(Met::Silent, |said| Met::Answered(Box::new(said))));
+        judge(&group, &pods, &(0..).zip(met).collect())
+    }
+
+    #[test]
+    fn one_that_runs_alone_serves_and_forms_the_group_as_it_is_where_it_can() {
+        let alone = pod(false, json!({GROUP: "uuid"}));
+        let action = |said, known: &[Ordinal]| {
+            let verdict = from_one(&alone, said, known);
+            assert_eq!((verdict.route, verdict.condition), (Route::To(0), Condition::New));
+            verdict.action
+        };
+        assert_eq!(action(Some(statement(State::Offline, true)), &[]), Some(Action::Bootstrap(0)));
+        assert_eq!(
+            action(Some(statement(State::Offline, true)), &[0]),
+            Some(Action::Bootstrap(0)),
+            "an attempt failed"
+        );
+        assert_eq!(action(Some(statement(State::Offline, false)), &[]), Some(Action::Restart(0)));
+        assert_eq!(action(None, &[]), None, "it does not answer at this moment");
+        let formed = from_one(&alone, Some(statement(State::Online, true)), &[0]);
+        assert_eq!((formed.route, formed.action), (Route::To(0), Some(Action::Join(1))));
+        let earlier = from_one(&pod(false, json!({})), None, &[]);
+        assert_eq!(earlier.action, Some(Action::Restart(0)), "made by a version that asks nobody who runs alone");
     }
 }

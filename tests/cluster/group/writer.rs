@@ -32,8 +32,12 @@ pub(crate) struct Writer<'a>(&'a Namespace);
 impl<'a> Writer<'a> {
     /// Of a stack called `shop`.
     pub(crate) fn start(namespace: &'a Namespace) -> Self {
-        let primary = primary(&Stack::of(namespace, "shop"));
-        ask(namespace, &primary, "CREATE TABLE acknowledged (number INT PRIMARY KEY)");
+        Self::start_at(namespace, &primary(&Stack::of(namespace, "shop")))
+    }
+
+    /// The same where this Pod takes the writes, be it of a group or alone.
+    pub(crate) fn start_at(namespace: &'a Namespace, pod: &str) -> Self {
+        ask(namespace, pod, "CREATE TABLE acknowledged (number INT PRIMARY KEY)");
         // A new connection for each row, as a client that has lost its own would make it.
         let script = r#"
             number=0
@@ -94,11 +98,16 @@ impl<'a> Writer<'a> {
 
     /// Every acknowledged row is on every member.
     pub(crate) fn none_is_lost(&self) {
+        self.none_is_lost_of(&["shop-mysql-0", "shop-mysql-1", "shop-mysql-2"]);
+    }
+
+    /// Every acknowledged row is on each of these.
+    pub(crate) fn none_is_lost_of(&self, members: &[&str]) {
         let acknowledged: BTreeSet<u64> = self.acknowledged().into_iter().map(|(number, _)| number).collect();
         self.0.ok(&["delete", "pod", "writer", "--grace-period=0", "--force"]);
-        for member in 0..3 {
+        for member in members {
             wait_for("all rows", PATIENCE, || {
-                let rows = ask(self.0, &format!("shop-mysql-{member}"), "SELECT number FROM acknowledged");
+                let rows = ask(self.0, member, "SELECT number FROM acknowledged");
                 let there: BTreeSet<u64> = rows.lines().filter_map(|line| line.parse().ok()).collect();
                 acknowledged.is_subset(&there).then_some(())
             });

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMap, ConfigMapEnvSource, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource, EnvVar,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodAffinityTerm,
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm,
     PodAntiAffinity, PodReadinessGate, PodSpec, PodTemplateSpec, Probe, Service, ServiceAccount, ServicePort,
     ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
@@ -42,18 +42,23 @@ const HEALTH: [&str; 2] = ["tandem-mysql", "health"];
 /// Adds the database's objects.
 pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, objects: &mut Objects) {
     let stack = &*observed.stack;
-    let group = observed.is_group().then(|| names::group(stack, &around.cluster_domain));
+    let names = names::group(stack, &around.cluster_domain);
+    let grouped = observed.is_group();
     let metadata = || super::metadata(stack, Component::Mysql);
-    let variables = variables(mysql, group.as_ref());
-    objects.stateful_sets.push(stateful_set(observed, mysql, group.as_ref(), &variables));
+    let variables = variables(mysql, &names, grouped);
+    objects.stateful_sets.push(stateful_set(observed, mysql, &names, &variables));
     objects.config_maps.push(ConfigMap { metadata: metadata(), data: Some(variables), ..ConfigMap::default() });
     objects.service_accounts.push(ServiceAccount {
         metadata: metadata(),
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     });
-    // The labels of a group's members say who serves, sooner than readiness does.
-    let led = group.is_some();
+    // The labels of a group's members say who serves, sooner than readiness does. One that runs alone has none until its
+    // keeper has looked at it, and goes on serving.
+    let alone = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.readiness_gates.is_none());
+    let labelled = |pod: &Pod| pod.labels().contains_key(names::ROLE);
+    let led =
+        grouped && (observed.pods_of(Component::Mysql).any(labelled) || !observed.pods_of(Component::Mysql).any(alone));
     let frame = || ServiceSpec { publish_not_ready_addresses: led.then_some(true), ..ServiceSpec::default() };
     let label = |name: &str, value: &str| led.then(|| (name.to_owned(), value.to_owned()));
     objects.services.push(service(stack, Component::Mysql.of(stack), label(names::ROLE, "primary"), frame()));
@@ -81,16 +86,13 @@ pub(super) fn stuck_pods(observed: &Observed) -> Vec<String> {
     pods.map(ResourceExt::name_any).collect()
 }
 
-/// What a group's members are started with. They join when the operator tells them to, not by themselves.
-const GROUP: [(&str, &str); 19] = [
+/// What a group's members need that could not be changed while they run, or would come too late, as for tables that were
+/// made without a primary key. A server that runs alone has it too, so that it can become the first member as it is. Nobody
+/// joins a group by himself: the operator tells when.
+const GROUP: [(&str, &str); 14] = [
     ("GTID_MODE", "ON"),
     ("ENFORCE_GTID_CONSISTENCY", "ON"),
-    ("LOG_BIN", "binlog"),
     ("RELAY_LOG", "relay-bin"),
-    ("SYNC_BINLOG", "1"),
-    ("INNODB_FLUSH_LOG_AT_TRX_COMMIT", "1"),
-    ("SUPER_READ_ONLY", "ON"),
-    ("SKIP_REPLICA_START", "ON"),
     ("SQL_GENERATE_INVISIBLE_PRIMARY_KEY", "ON"),
     ("PLUGIN_LOAD_ADD", "group_replication.so;mysql_clone.so"),
     ("LOOSE_GROUP_REPLICATION_START_ON_BOOT", "OFF"),
@@ -104,27 +106,36 @@ const GROUP: [(&str, &str); 19] = [
     ("LOOSE_GROUP_REPLICATION_MESSAGE_CACHE_SIZE", "134217728"),
 ];
 
-fn variables(mysql: &Mysql, group: Option<&Names>) -> BTreeMap<String, String> {
+/// What only members are started with: they lose nothing that was acknowledged, and take no writes by themselves.
+const MEMBER: [(&str, &str); 5] = [
+    ("LOG_BIN", "binlog"),
+    ("SYNC_BINLOG", "1"),
+    ("INNODB_FLUSH_LOG_AT_TRX_COMMIT", "1"),
+    ("SUPER_READ_ONLY", "ON"),
+    ("SKIP_REPLICA_START", "ON"),
+];
+
+fn variables(mysql: &Mysql, names: &Names, grouped: bool) -> BTreeMap<String, String> {
     let own = [
         ("MYSQL_DATABASE", mysql.database.as_str()),
         ("MYSQL_USER", &mysql.user),
         ("MYSQL_DATASET", mysql.dataset.name()),
     ];
     let own = own.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let options = mysql
-        .config
-        .iter()
-        .map(|(option, value)| (format!("MYSQL_CONF_{}", option.to_ascii_uppercase()), value.clone()));
-    let grouped = group.is_some();
-    let group = group.into_iter().flat_map(|names| {
-        let name = ("LOOSE_GROUP_REPLICATION_GROUP_NAME", names.group.as_str());
-        GROUP.into_iter().chain([name]).map(|(option, value)| (format!("MYSQL_CONF_{option}"), value.to_owned()))
-    });
+    let variable =
+        |option: &str, value: &str| (format!("MYSQL_CONF_{}", option.to_ascii_uppercase()), value.to_owned());
+    let options = mysql.config.iter().map(|(option, value)| variable(option, value));
+    let name = ("LOOSE_GROUP_REPLICATION_GROUP_NAME", names.group.as_str());
+    let capable = GROUP.into_iter().chain([name]).map(|(option, value)| variable(option, value));
+    let member = MEMBER.into_iter().map(|(option, value)| variable(option, value));
     let pool = "MYSQL_CONF_INNODB_BUFFER_POOL_SIZE";
     let limit = mysql.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get("memory"));
     let pool = grouped.then(|| Some((pool.to_owned(), buffer_pool(quantity(&limit?.0)?).to_string()))).flatten();
-    // The user's own size wins over the one that is suggested, the group's settings over the user's.
-    pool.into_iter().chain(own).chain(options).chain(group).collect()
+    // The user's own options win over what is suggested, and a group's over the user's.
+    match grouped {
+        true => pool.into_iter().chain(own).chain(options).chain(capable).chain(member).collect(),
+        false => capable.chain(own).chain(options).collect(),
+    }
 }
 
 /// The buffer pool for a memory limit in thousandths of bytes, in bytes. The image knows what a server takes, and not that a
@@ -168,14 +179,15 @@ pub(super) fn pods(observed: &Observed, mysql: &Mysql) -> i32 {
 fn stateful_set(
     observed: &Observed,
     mysql: &Mysql,
-    group: Option<&Names>,
+    group: &Names,
     variables: &BTreeMap<String, String>,
 ) -> StatefulSet {
     let stack = &*observed.stack;
     let labels = names::component_labels(stack, Component::Mysql);
+    let grouped = observed.is_group();
     let checksum = references::checksum(&references::of(stack, Component::Mysql), &observed.contents, variables);
     let mut annotations = BTreeMap::from([(names::CONFIG.to_owned(), checksum)]);
-    annotations.extend(group.map(|group| (names::GROUP.to_owned(), group.group.clone())));
+    annotations.insert(names::GROUP.to_owned(), group.group.clone());
     // A StatefulSet's claim templates cannot be changed: those that are there stay, and the claims themselves grow.
     let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.volume_claim_templates.as_ref()?.first());
     let size = Quantity(live.and_then(storage::claimed).unwrap_or_else(|| mysql.storage.size.clone()));
@@ -189,7 +201,7 @@ fn stateful_set(
             revision_history_limit: Some(3),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 // Members of a group are replaced in an order that Kubernetes does not know.
-                type_: Some(if group.is_some() { "OnDelete" } else { "RollingUpdate" }.to_owned()),
+                type_: Some(if grouped { "OnDelete" } else { "RollingUpdate" }.to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
             // Not even a StatefulSet that is deleted by mistake takes data with it.
@@ -203,7 +215,7 @@ fn stateful_set(
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(stack, mysql, group, variables, &labels)),
+                spec: Some(pod_spec(stack, mysql, (group, grouped), variables, &labels)),
             },
             volume_claim_templates: Some(vec![PersistentVolumeClaim {
                 metadata: ObjectMeta { name: Some(DATA.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
@@ -245,7 +257,7 @@ fn kept_claim(stack: &WebStack, wanted: &str, live: &PersistentVolumeClaim) -> P
 fn pod_spec(
     stack: &WebStack,
     mysql: &Mysql,
-    group: Option<&Names>,
+    (group, grouped): (&Names, bool),
     variables: &BTreeMap<String, String>,
     labels: &BTreeMap<String, String>,
 ) -> PodSpec {
@@ -257,9 +269,9 @@ fn pod_spec(
     ));
     volumes.extend(mysql.initdb.as_ref().map(initdb));
     PodSpec {
-        containers: vec![container(stack, mysql, group, variables)],
+        containers: vec![container(stack, mysql, (group, grouped), variables)],
         volumes: Some(volumes),
-        readiness_gates: group.map(|_| vec![PodReadinessGate { condition_type: names::IN_GROUP.to_owned() }]),
+        readiness_gates: grouped.then(|| vec![PodReadinessGate { condition_type: names::IN_GROUP.to_owned() }]),
         // A clean shutdown writes back what is in memory.
         termination_grace_period_seconds: Some(120),
         affinity: Some(mysql.affinity.clone().unwrap_or_else(|| apart(labels))),
@@ -287,7 +299,7 @@ fn member(names: &Names) -> Vec<EnvVar> {
 fn container(
     stack: &WebStack,
     mysql: &Mysql,
-    group: Option<&Names>,
+    (group, grouped): (&Names, bool),
     variables: &BTreeMap<String, String>,
 ) -> Container {
     let config_map = Component::Mysql.of(stack);
@@ -299,7 +311,7 @@ fn container(
     env.push(pod::variable("MYSQL_PASSWORD_FILE", format!("{SECRETS}/{}", names::PASSWORD)));
     // The web tier keeps its connections while it learns a new password.
     env.push(pod::variable("MYSQL_RETAIN_PASSWORD", "true"));
-    env.extend(group.into_iter().flat_map(member));
+    env.extend(member(group));
     let mut env_from = vec![EnvFromSource {
         config_map_ref: Some(ConfigMapEnvSource { name: config_map, optional: None }),
         ..EnvFromSource::default()
@@ -308,7 +320,7 @@ fn container(
     let mut frame = pod::container("mysql", &mysql.image, mysql.image_pull_policy.name());
     let mounts = frame.volume_mounts.get_or_insert_default();
     mounts.push(pod::mount(DATA, "/var/lib/mysql"));
-    if group.is_some() {
+    if grouped {
         mounts.push(VolumeMount { sub_path: Some(ASIDE_FOLDER.to_owned()), ..pod::mount(DATA, mysql::ASIDE) });
     }
     mounts.push(pod::mount_read_only("credentials", SECRETS));

@@ -116,6 +116,8 @@ fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatu
         state: word(told.state).to_owned(),
         role: role.map(str::to_owned),
         lags: told.lags,
+        lag_seconds: told.behind.map(|behind| i64::try_from(behind.seconds).unwrap_or(i64::MAX)),
+        gtid_gap: told.behind.map(|behind| i64::try_from(behind.transactions).unwrap_or(i64::MAX)),
         used: told.used.map(|used| used.percent),
         errant: (!told.errant.is_empty()).then(|| short(&told.errant)),
     }
