@@ -27,8 +27,11 @@ pub const PASSWORD: &str = "password";
 /// In the Secret of an external database's authorities.
 pub const CA: &str = "ca.crt";
 
-/// On a database's Pod: the UUID of the group that it is a member of, or would be the first member of.
+/// On the Pod of a group's member: the group's UUID. A Pod without it runs alone.
 pub const GROUP: &str = "tandem.dev/group";
+
+/// On the Pod of a server that runs alone: the UUID of the group that it would be the first member of.
+pub const FUTURE_GROUP: &str = "tandem.dev/future-group";
 
 /// On the Pod of a group's member: `primary` or `replica`, where it is in the group.
 pub const ROLE: &str = "tandem.dev/role";

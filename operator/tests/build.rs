@@ -292,7 +292,7 @@ fn who_runs_alone_serves_until_the_labels_say_who_does() {
         writes.spec.unwrap().selector.unwrap().contains_key("tandem.dev/role")
     };
     assert!(led(&observed), "a new group");
-    let mut alone: Pod = object(json!({"spec": {"containers": []}}));
+    let mut alone: Pod = object(json!({}));
     alone.metadata = object(json!({"name": "shop-mysql-0", "labels": {"app.kubernetes.io/component": "mysql"}}));
     observed.pods = vec![alone.clone()];
     assert!(!led(&observed));

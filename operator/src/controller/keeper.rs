@@ -31,7 +31,7 @@ use crate::crd::WebStack;
 use crate::group::gtid::GtidSet;
 use crate::group::{self, Action, Condition, Group, Member, Ordinal, Route, State, Verdict, Word, classify};
 use crate::mysql::{Names, Order, Passwords, Server, Statement};
-use crate::names::{self, GROUP, IN_GROUP, OPERATOR, READS, ROLE};
+use crate::names::{self, FUTURE_GROUP, GROUP, IN_GROUP, OPERATOR, READS, ROLE};
 
 /// Between the begins of two rounds.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -903,13 +903,12 @@ async fn before<T>(end: Option<Instant>, next: impl Future<Output = Option<T>>) 
 
 /// Whether a Pod was made with a group's settings, be it for a server that runs alone so far.
 fn knows_group(pod: &Pod) -> bool {
-    pod.annotations().contains_key(GROUP)
+    is_member(pod) || pod.annotations().contains_key(FUTURE_GROUP)
 }
 
 /// Whether a Pod was made as a group's member: it does not serve by itself.
-fn is_member(pod: &Pod) -> bool {
-    let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
-    gates.into_iter().any(|gate| gate.condition_type == IN_GROUP)
+pub(super) fn is_member(pod: &Pod) -> bool {
+    pod.annotations().contains_key(GROUP)
 }
 
 fn is_in_group(pod: &Pod) -> bool {
@@ -985,11 +984,8 @@ mod tests {
         assert!(!keys.are_due(now + PERIOD), "they were read a moment ago");
         assert!(keys.are_due(now + READ_AGAIN));
     }
-    fn pod(gate: bool, annotations: serde_json::Value) -> Pod {
-        let gates = if gate { json!([{"conditionType": IN_GROUP}]) } else { json!([]) };
-        let pod =
-            json!({"metadata": {"annotations": annotations}, "spec": {"containers": [], "readinessGates": gates}});
-        serde_json::from_value(pod).unwrap()
+    fn pod(annotations: serde_json::Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap()
     }
 
     fn statement(state: State, capable: bool) -> Statement {
@@ -1014,7 +1010,7 @@ mod tests {
             outdated: BTreeSet::from([0]),
             ..Group::default()
         };
-        let grouped = pod(true, json!({GROUP: "uuid"}));
+        let grouped = pod(json!({GROUP: "uuid"}));
         let pods = BTreeMap::from([(0, alone.clone()), (1, grouped.clone()), (2, grouped)]);
         let met = said.into_iter().map(|said| said.map_or(Met::Silent, |said| Met::Answered(Box::new(said))));
         judge(&group, &pods, &(0..).zip(met).collect())
@@ -1022,7 +1018,7 @@ mod tests {
 
     #[test]
     fn one_that_runs_alone_serves_and_forms_the_group_as_it_is_where_it_can() {
-        let alone = pod(false, json!({GROUP: "uuid"}));
+        let alone = pod(json!({FUTURE_GROUP: "uuid"}));
         let action = |said, known: &[Ordinal]| {
             let verdict = from_one(&alone, said, known);
             assert_eq!((verdict.route, verdict.condition), (Route::To(0), Condition::New));
@@ -1038,7 +1034,7 @@ mod tests {
         assert_eq!(action(None, &[]), None, "it does not answer at this moment");
         let formed = from_one(&alone, Some(statement(State::Online, true)), &[0]);
         assert_eq!((formed.route, formed.action), (Route::To(0), Some(Action::Join(1))));
-        let earlier = from_one(&pod(false, json!({})), None, &[]);
+        let earlier = from_one(&pod(json!({})), None, &[]);
         assert_eq!(earlier.action, Some(Action::Restart(0)), "made by a version that asks nobody who runs alone");
     }
 }

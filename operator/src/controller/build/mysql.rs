@@ -19,6 +19,7 @@ use kube::api::ObjectMeta;
 
 use super::Surroundings;
 use super::pod::{self, SECRETS};
+use crate::controller::keeper::is_member;
 use crate::controller::objects::Objects;
 use crate::controller::observe::{Observed, waits_for};
 use crate::controller::{references, storage};
@@ -55,10 +56,9 @@ pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, o
     });
     // The labels of a group's members say who serves, sooner than readiness does. One that runs alone has none until its
     // keeper has looked at it, and goes on serving.
-    let alone = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.readiness_gates.is_none());
     let labelled = |pod: &Pod| pod.labels().contains_key(names::ROLE);
-    let led =
-        grouped && (observed.pods_of(Component::Mysql).any(labelled) || !observed.pods_of(Component::Mysql).any(alone));
+    let mut pods = observed.pods_of(Component::Mysql);
+    let led = grouped && pods.all(|pod| is_member(pod) || labelled(pod));
     let frame = || ServiceSpec { publish_not_ready_addresses: led.then_some(true), ..ServiceSpec::default() };
     let label = |name: &str, value: &str| led.then(|| (name.to_owned(), value.to_owned()));
     objects.services.push(service(stack, Component::Mysql.of(stack), label(names::ROLE, "primary"), frame()));
@@ -187,7 +187,8 @@ fn stateful_set(
     let grouped = observed.is_group();
     let checksum = references::checksum(&references::of(stack, Component::Mysql), &observed.contents, variables);
     let mut annotations = BTreeMap::from([(names::CONFIG.to_owned(), checksum)]);
-    annotations.insert(names::GROUP.to_owned(), group.group.clone());
+    let marked = if grouped { names::GROUP } else { names::FUTURE_GROUP };
+    annotations.insert(marked.to_owned(), group.group.clone());
     // A StatefulSet's claim templates cannot be changed: those that are there stay, and the claims themselves grow.
     let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.volume_claim_templates.as_ref()?.first());
     let size = Quantity(live.and_then(storage::claimed).unwrap_or_else(|| mysql.storage.size.clone()));
