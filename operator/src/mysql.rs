@@ -96,6 +96,11 @@ impl Names {
         format!("{}.{}", self.pod(member), self.domain)
     }
 
+    /// A member's server ID: a number that no other member has, and not 0.
+    pub fn server_id(&self, member: Ordinal) -> u32 {
+        format!("1{member}").parse().unwrap_or(u32::MAX)
+    }
+
     /// The member of a Pod's name.
     pub fn member(&self, pod: &str) -> Option<Ordinal> {
         pod.strip_prefix(&self.set)?.strip_prefix('-')?.parse().ok()
@@ -241,7 +246,7 @@ const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_STATE, MEMBER_ROLE 
     FROM performance_schema.replication_group_members WHERE MEMBER_ID <> ''";
 
 /// What it has, received and not yet applied transactions included; how late it applies, in microseconds; what it has
-/// applied; and whether it has what a group needs and what cannot be changed while a server runs.
+/// applied; and what of a group's needs cannot be changed while it runs.
 const ITSELF: &str = "SELECT @@server_uuid, \
     GTID_SUBTRACT(CONCAT(@@GLOBAL.gtid_executed, ',', COALESCE((SELECT received_transaction_set \
         FROM performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'), '')), ''), \
@@ -249,9 +254,9 @@ const ITSELF: &str = "SELECT @@server_uuid, \
         FROM performance_schema.replication_applier_status_by_worker \
         WHERE channel_name = 'group_replication_applier' AND APPLYING_TRANSACTION <> ''), 0), \
     @@GLOBAL.gtid_executed, \
-    @@GLOBAL.gtid_mode = 'ON' AND @@GLOBAL.log_bin AND @@GLOBAL.server_id > 0 AND COALESCE(@@GLOBAL.report_host, '') <> '' \
-        AND (SELECT COUNT(*) FROM information_schema.PLUGINS \
-            WHERE PLUGIN_NAME IN ('group_replication', 'clone') AND PLUGIN_STATUS = 'ACTIVE') = 2";
+    @@GLOBAL.server_id, COALESCE(@@GLOBAL.report_host, ''), @@GLOBAL.gtid_mode = 'ON' AND @@GLOBAL.log_bin AND (\
+        SELECT COUNT(*) FROM information_schema.PLUGINS \
+        WHERE PLUGIN_NAME IN ('group_replication', 'clone') AND PLUGIN_STATUS = 'ACTIVE') = 2";
 
 async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Statement, Error> {
     let itself = one(connection, ITSELF).await?;
@@ -259,7 +264,9 @@ async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Stateme
     let gtids: GtidSet = itself.try_get_unchecked::<String, _>(1)?.parse()?;
     let lag: i64 = itself.try_get_unchecked(2)?;
     let applied: GtidSet = itself.try_get_unchecked::<String, _>(3)?.parse()?;
-    let capable = itself.try_get_unchecked::<i64, _>(4)? == 1;
+    let (id, host): (u32, String) = (itself.try_get_unchecked(4)?, itself.try_get_unchecked(5)?);
+    let named = |member| host == names.host(member) && id == names.server_id(member);
+    let capable = names.member_of_host(&host).is_some_and(named) && itself.try_get_unchecked::<i64, _>(6)? == 1;
     let (mut state, mut sees) = (State::Offline, Vec::new());
     for row in connection.fetch_all(raw_sql(MEMBERS)).await? {
         let (id, host): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
@@ -305,9 +312,10 @@ const HANGS: &str = "SELECT COUNT(*) FROM performance_schema.processlist \
 /// What no statement shows, in bytes: the system tablespace (12 MiB) and the doublewrite files (16 MiB).
 const UNSEEN: u64 = 28 << 20;
 
-/// Whether a server takes writes as soon as it runs: never; always, and from now on; as its settings say.
-const READ_ONLY: &str = "SET PERSIST super_read_only = ON";
-const WRITABLE: &str = "RESET PERSIST IF EXISTS super_read_only; SET GLOBAL read_only = OFF";
+/// Whether a server takes writes as soon as it runs: never; always, and from now on; as its settings say. The first waits
+/// for statements that write, and everybody who wants to write waits for it: it gives up soon.
+const READ_ONLY: &str = "SET SESSION lock_wait_timeout = 2; SET PERSIST super_read_only = ON";
+const WRITABLE: &str = "RESET PERSIST IF EXISTS super_read_only; SET GLOBAL read_only = OFF, offline_mode = OFF";
 const AS_SET: &str = "RESET PERSIST IF EXISTS super_read_only";
 
 /// A member that is told something. Each of these opens a connection of its own, so that the member can be asked how it

@@ -43,6 +43,9 @@ const LATE: Duration = Duration::from_millis(250);
 /// away is left at once.
 const SILENT: u32 = 2;
 
+/// How often a server that runs alone is told to form the group as it is, before it is replaced instead.
+const ATTEMPTS: u32 = 3;
+
 /// The longest pause after an action that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -300,6 +303,8 @@ impl Keys {
 enum Met {
     Answered(Box<Statement>),
     Away,
+    /// It takes none of the passwords.
+    Refused,
     Silent,
 }
 
@@ -307,7 +312,7 @@ impl Met {
     fn statement(&self) -> Option<&Statement> {
         match self {
             Self::Answered(statement) => Some(statement),
-            Self::Away | Self::Silent => None,
+            Self::Away | Self::Refused | Self::Silent => None,
         }
     }
 }
@@ -383,7 +388,7 @@ impl Rounds {
         let met = self.ask(wanted, &pods, &passwords).await;
         self.measure(wanted, &met, &passwords).await;
         let group = self.gather(wanted, &pods, &met);
-        let verdict = judge(&group, &pods, &met);
+        let verdict = judge(&group, &pods, &met, self.failures);
         self.compare(&verdict, &met);
         let primary = self.lead(wanted, &pods, &verdict, &met).await?;
         self.remember(&group, &verdict);
@@ -460,7 +465,11 @@ impl Rounds {
                     tracing::debug!(member, %error, "a member did not say how it stands");
                     // Somebody may have made new ones.
                     self.keys.refused |= error.is_access_denied();
-                    if error.is_away() { Met::Away } else { Met::Silent }
+                    match (error.is_away(), error.is_access_denied()) {
+                        (true, _) => Met::Away,
+                        (_, true) => Met::Refused,
+                        _ => Met::Silent,
+                    }
                 }
             };
             met.insert(member, how);
@@ -469,8 +478,9 @@ impl Rounds {
             }
         }
         drop(asked);
-        self.silent.retain(|member, _| matches!(met.get(member), Some(Met::Silent)));
-        for member in met.iter().filter(|(_, met)| matches!(met, Met::Silent)).map(|(&member, _)| member) {
+        let says_nothing = |met: &Met| matches!(met, Met::Silent | Met::Refused);
+        self.silent.retain(|member, _| met.get(member).is_some_and(says_nothing));
+        for member in met.iter().filter(|(_, met)| says_nothing(met)).map(|(&member, _)| member) {
             *self.silent.entry(member).or_default() += 1;
         }
         met
@@ -600,7 +610,7 @@ impl Rounds {
         let answers = |member: &Ordinal| match met.get(member) {
             Some(Met::Answered(_)) => true,
             Some(Met::Away) | None => false,
-            Some(Met::Silent) => self.silent.get(member).is_none_or(|rounds| *rounds < SILENT),
+            Some(Met::Silent | Met::Refused) => self.silent.get(member).is_none_or(|rounds| *rounds < SILENT),
         };
         let may_read: BTreeSet<_> = match verdict.route {
             Route::Keep => now(READS, "true").collect(),
@@ -860,7 +870,7 @@ impl Rounds {
 /// The verdict, and what the group's own rules do not know of: a Pod that still runs alone, from before there was a group,
 /// goes on serving until all others are there, and then forms the group as it runs. Where it cannot, it is replaced by one
 /// that can.
-fn judge(group: &Group, pods: &BTreeMap<Ordinal, Pod>, met: &BTreeMap<Ordinal, Met>) -> Verdict {
+fn judge(group: &Group, pods: &BTreeMap<Ordinal, Pod>, met: &BTreeMap<Ordinal, Met>, failures: u32) -> Verdict {
     let member = 0;
     let alone = pods.get(&member).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_member(pod));
     let unformed = group
@@ -873,12 +883,11 @@ fn judge(group: &Group, pods: &BTreeMap<Ordinal, Pod>, met: &BTreeMap<Ordinal, M
     };
     let answers = |other: Ordinal| group.members.get(&other).is_some_and(|member| member.view.is_some());
     let ready = group.outdated.contains(&member) && (1..group.wanted).all(answers);
-    let said = met.get(&member).and_then(Met::statement);
-    let action = match said {
-        Some(said) if said.capable => Some(Action::Bootstrap(member)),
+    let action = match met.get(&member) {
+        Some(Met::Answered(said)) if said.capable && failures < ATTEMPTS => Some(Action::Bootstrap(member)),
         // The user's own settings, or an earlier version's.
-        Some(_) => Some(Action::Restart(member)),
-        None => (!knows_group(pod)).then_some(Action::Restart(member)),
+        Some(Met::Answered(_) | Met::Refused) => Some(Action::Restart(member)),
+        _ => (!knows_group(pod)).then_some(Action::Restart(member)),
     };
     Verdict {
         condition: Condition::New,
@@ -988,19 +997,19 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap()
     }
 
-    fn statement(state: State, capable: bool) -> Statement {
+    fn says(state: State, capable: bool) -> Met {
         let seen = group::Seen { member: Some(0), state, primary: true };
         let sees = if state.votes() { vec![seen] } else { Vec::new() };
         let view = group::View { state, sees, gtids: GtidSet::default(), joined: false, lags: false };
-        Statement { view, uuid: String::new(), lag: 0, applied: GtidSet::default(), capable }
+        let gtids = GtidSet::default();
+        Met::Answered(Box::new(Statement { view, uuid: String::new(), lag: 0, applied: gtids, capable }))
     }
 
     /// One that runs alone, and two new members that answer.
-    fn from_one(alone: &Pod, said: Option<Statement>, known: &[Ordinal]) -> Verdict {
-        let new = || statement(State::Offline, true);
-        let said = [said, Some(new()), Some(new())];
-        let members = (0..).zip(&said).map(|(ordinal, said)| {
-            let view = said.as_ref().map(|said| said.view.clone());
+    fn from_one(alone: &Pod, first: Met, known: &[Ordinal], failures: u32) -> Verdict {
+        let met = BTreeMap::from([(0, first), (1, says(State::Offline, true)), (2, says(State::Offline, true))]);
+        let members = met.iter().map(|(&ordinal, met)| {
+            let view = met.statement().map(|said| said.view.clone());
             (ordinal, Member { pod: group::Pod::Present, view, full: false })
         });
         let group = Group {
@@ -1012,29 +1021,27 @@ mod tests {
         };
         let grouped = pod(json!({GROUP: "uuid"}));
         let pods = BTreeMap::from([(0, alone.clone()), (1, grouped.clone()), (2, grouped)]);
-        let met = said.into_iter().map(|said| said.map_or(Met::Silent, |said| Met::Answered(Box::new(said))));
-        judge(&group, &pods, &(0..).zip(met).collect())
+        judge(&group, &pods, &met, failures)
     }
 
     #[test]
     fn one_that_runs_alone_serves_and_forms_the_group_as_it_is_where_it_can() {
         let alone = pod(json!({FUTURE_GROUP: "uuid"}));
-        let action = |said, known: &[Ordinal]| {
-            let verdict = from_one(&alone, said, known);
+        let action = |first, known: &[Ordinal], failures| {
+            let verdict = from_one(&alone, first, known, failures);
             assert_eq!((verdict.route, verdict.condition), (Route::To(0), Condition::New));
             verdict.action
         };
-        assert_eq!(action(Some(statement(State::Offline, true)), &[]), Some(Action::Bootstrap(0)));
-        assert_eq!(
-            action(Some(statement(State::Offline, true)), &[0]),
-            Some(Action::Bootstrap(0)),
-            "an attempt failed"
-        );
-        assert_eq!(action(Some(statement(State::Offline, false)), &[]), Some(Action::Restart(0)));
-        assert_eq!(action(None, &[]), None, "it does not answer at this moment");
-        let formed = from_one(&alone, Some(statement(State::Online, true)), &[0]);
+        let capable = || says(State::Offline, true);
+        assert_eq!(action(capable(), &[], 0), Some(Action::Bootstrap(0)));
+        assert_eq!(action(capable(), &[0], 2), Some(Action::Bootstrap(0)), "attempts failed");
+        assert_eq!(action(capable(), &[0], 3), Some(Action::Restart(0)), "too many did");
+        assert_eq!(action(says(State::Offline, false), &[], 0), Some(Action::Restart(0)));
+        assert_eq!(action(Met::Refused, &[], 0), Some(Action::Restart(0)), "root may not log in from the network");
+        assert_eq!(action(Met::Silent, &[], 0), None, "it does not answer at this moment");
+        let formed = from_one(&alone, says(State::Online, true), &[0], 0);
         assert_eq!((formed.route, formed.action), (Route::To(0), Some(Action::Join(1))));
-        let earlier = from_one(&pod(json!({})), None, &[]);
+        let earlier = from_one(&pod(json!({})), Met::Silent, &[], 0);
         assert_eq!(earlier.action, Some(Action::Restart(0)), "made by a version that asks nobody who runs alone");
     }
 }

@@ -57,8 +57,8 @@ pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, o
     // The labels of a group's members say who serves, sooner than readiness does. One that runs alone has none until its
     // keeper has looked at it, and goes on serving.
     let labelled = |pod: &Pod| pod.labels().contains_key(names::ROLE);
-    let mut pods = observed.pods_of(Component::Mysql);
-    let led = grouped && pods.all(|pod| is_member(pod) || labelled(pod));
+    let led =
+        grouped && (is_led(observed) || observed.pods_of(Component::Mysql).all(|pod| is_member(pod) || labelled(pod)));
     let frame = || ServiceSpec { publish_not_ready_addresses: led.then_some(true), ..ServiceSpec::default() };
     let label = |name: &str, value: &str| led.then(|| (name.to_owned(), value.to_owned()));
     objects.services.push(service(stack, Component::Mysql.of(stack), label(names::ROLE, "primary"), frame()));
@@ -72,6 +72,14 @@ pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, o
     objects.services.push(service(stack, names::mysql_nodes(stack), None, headless));
     let size = storage::size(observed, mysql);
     objects.claims.extend(observed.live.claims.iter().map(|claim| kept_claim(stack, &size, claim)));
+}
+
+/// Whether clients are led by labels already. From then on they stay so: a Pod without a label has nobody's writes.
+fn is_led(observed: &Observed) -> bool {
+    let name = Component::Mysql.of(&observed.stack);
+    let service = observed.live.services.iter().find(|service| service.name_any() == name);
+    let selector = service.and_then(|service| service.spec.as_ref()?.selector.as_ref());
+    selector.is_some_and(|selector| selector.contains_key(names::ROLE))
 }
 
 /// Pods that crash or cannot start while a newer version of the StatefulSet waits for them to become ready: Kubernetes
@@ -106,6 +114,9 @@ const GROUP: [(&str, &str); 14] = [
     ("LOOSE_GROUP_REPLICATION_MESSAGE_CACHE_SIZE", "134217728"),
 ];
 
+/// From where root may log in over the network: the operator does so once, to make its own account.
+const ROOT_HOST: &str = "MYSQL_ROOT_HOST";
+
 /// What only members are started with: they lose nothing that was acknowledged, and take no writes by themselves.
 const MEMBER: [(&str, &str); 5] = [
     ("LOG_BIN", "binlog"),
@@ -128,13 +139,20 @@ fn variables(mysql: &Mysql, names: &Names, grouped: bool) -> BTreeMap<String, St
     let name = ("LOOSE_GROUP_REPLICATION_GROUP_NAME", names.group.as_str());
     let capable = GROUP.into_iter().chain([name]).map(|(option, value)| variable(option, value));
     let member = MEMBER.into_iter().map(|(option, value)| variable(option, value));
+    // What a member has as `env`, since it differs from Pod to Pod: the user's own wins over it here.
+    let first = [
+        (ROOT_HOST.to_owned(), "%".to_owned()),
+        variable("server_id", &names.server_id(0).to_string()),
+        variable("report_host", &names.host(0)),
+        variable("loose_group_replication_local_address", &format!("{}:{PORT}", names.host(0))),
+    ];
     let pool = "MYSQL_CONF_INNODB_BUFFER_POOL_SIZE";
     let limit = mysql.resources.as_ref().and_then(|resources| resources.limits.as_ref()?.get("memory"));
     let pool = grouped.then(|| Some((pool.to_owned(), buffer_pool(quantity(&limit?.0)?).to_string()))).flatten();
     // The user's own options win over what is suggested, and a group's over the user's.
     match grouped {
         true => pool.into_iter().chain(own).chain(options).chain(capable).chain(member).collect(),
-        false => capable.chain(own).chain(options).collect(),
+        false => capable.chain(first).chain(own).chain(options).collect(),
     }
 }
 
@@ -283,17 +301,17 @@ fn pod_spec(
     }
 }
 
-/// What differs from member to member, and root's way in from the network: the operator uses it once, to make its account.
+/// What differs from member to member, and root's way in from the network.
 fn member(names: &Names) -> Vec<EnvVar> {
     let host = format!("$(POD_NAME).{}", names.domain);
     vec![
         pod::field("POD_NAME", "metadata.name"),
         pod::field("POD_INDEX", "metadata.labels['apps.kubernetes.io/pod-index']"),
-        // A number that no other member has, and not 0.
+        // `Names::server_id`.
         pod::variable("MYSQL_CONF_SERVER_ID", "1$(POD_INDEX)"),
         pod::variable("MYSQL_CONF_REPORT_HOST", host.clone()),
         pod::variable("MYSQL_CONF_LOOSE_GROUP_REPLICATION_LOCAL_ADDRESS", format!("{host}:{PORT}")),
-        pod::variable("MYSQL_ROOT_HOST", "%"),
+        pod::variable(ROOT_HOST, "%"),
     ]
 }
 
@@ -305,14 +323,14 @@ fn container(
 ) -> Container {
     let config_map = Component::Mysql.of(stack);
     // The operator's own as `env`, which no `envFrom` replaces; the options as `envFrom`, before the user's.
-    let own = variables.iter().filter(|(name, _)| !name.starts_with("MYSQL_CONF_"));
+    let own = variables.iter().filter(|(name, _)| !name.starts_with("MYSQL_CONF_") && *name != ROOT_HOST);
     let own = own.map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut env = pod::variables_of(&config_map, &own);
     env.push(pod::variable("MYSQL_ROOT_PASSWORD_FILE", format!("{SECRETS}/{}", names::ROOT_PASSWORD)));
     env.push(pod::variable("MYSQL_PASSWORD_FILE", format!("{SECRETS}/{}", names::PASSWORD)));
     // The web tier keeps its connections while it learns a new password.
     env.push(pod::variable("MYSQL_RETAIN_PASSWORD", "true"));
-    env.extend(member(group));
+    env.extend(grouped.then(|| member(group)).into_iter().flatten());
     let mut env_from = vec![EnvFromSource {
         config_map_ref: Some(ConfigMapEnvSource { name: config_map, optional: None }),
         ..EnvFromSource::default()
