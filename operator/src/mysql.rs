@@ -354,19 +354,12 @@ impl Order {
     /// # Errors
     /// It cannot, and serves alone as before.
     pub async fn bootstrap_alone(&self) -> Result<(), Error> {
-        limited(PATIENCE, async {
-            let mut connection = self.log_in().await?;
-            let formed = async {
-                self.prepare(&mut connection, &[]).await?;
-                self.form(&mut connection).await
-            }
-            .await;
-            if formed.is_err() {
-                run(&mut connection, WRITABLE).await?;
-            }
-            formed
-        })
-        .await
+        let formed = self.bootstrap().await;
+        if formed.is_err() {
+            // On a new connection: the other one may hang.
+            limited(PATIENCE, async { run(&mut self.log_in().await?, WRITABLE).await }).await?;
+        }
+        formed
     }
 
     async fn form(&self, connection: &mut MySqlConnection) -> Result<(), Error> {

@@ -993,6 +993,7 @@ mod tests {
         assert!(!keys.are_due(now + PERIOD), "they were read a moment ago");
         assert!(keys.are_due(now + READ_AGAIN));
     }
+
     fn pod(annotations: serde_json::Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap()
     }
