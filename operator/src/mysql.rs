@@ -397,6 +397,8 @@ impl Order {
     /// Out of whatever group or failed attempt it is in, with what it needs to join another.
     async fn prepare(&self, connection: &mut MySqlConnection, seeds: &[Ordinal]) -> Result<(), Error> {
         run(connection, "STOP GROUP_REPLICATION").await?;
+        // An attempt to form a group that was cut off leaves it on: whoever joins would form a second one.
+        run(connection, "SET GLOBAL group_replication_bootstrap_group = OFF").await?;
         // What is persisted wins over the settings of a server that runs alone: the next time it starts, the group may have
         // another primary.
         run(connection, if self.alone { READ_ONLY } else { AS_SET }).await?;
