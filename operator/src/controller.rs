@@ -134,7 +134,7 @@ pub async fn reconcile(stack: Arc<WebStack>, context: Arc<Context>) -> Result<Ac
 async fn steps(stack: Arc<WebStack>, context: &Context) -> Result<Action, Error> {
     context.cache.ready().await;
     let mut observed = observe::observe(&context.client, &context.cache, stack).await?;
-    observed.group = context.groups.report(&observed.stack);
+    context.groups.report(&mut observed);
     let generated = apply::generate(&context.client, &mut observed).await;
     let validated = validate::validate(&observed);
     let built = build::build(&observed, &validated, &context.around);

@@ -238,8 +238,8 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_name")]
     pub class_name: Option<String>,
-    /// Lets the volumes of a group grow by themselves: when one of them is used to 80 %, all of them get half as much again. This
-    /// needs a StorageClass that lets volumes grow. `size` stays as it is.
+    /// Lets the volumes grow by themselves: when one of them is used to 80 %, all of them get half as much again. This needs a
+    /// StorageClass that lets volumes grow. `size` stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_grow: Option<AutoGrow>,
 }
@@ -549,8 +549,8 @@ pub struct WebStackStatus {
     /// Where the web tier answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Ready, DatabaseReady, WebReady and Progressing; of a group also Degraded (members are missing), Blocked (a person
-    /// has to decide) and StorageLow (a volume is nearly full).
+    /// Ready, DatabaseReady, WebReady and Progressing; of a database of its own also StorageLow (a volume is nearly
+    /// full), and of a group Degraded (members are missing) and Blocked (a person has to decide).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -575,7 +575,7 @@ pub struct MysqlStatus {
     /// The Pod that takes writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
-    /// The members of a group.
+    /// The members of a group, or the one server that runs alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberStatus>,
     /// The Pods that were in the group when it was last seen to work. After an outage of all of them, it is formed anew
@@ -611,13 +611,13 @@ impl FailoverStatus {
     }
 }
 
-/// One member of a group.
+/// One member of a group, or the one server that runs alone.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberStatus {
     /// Its Pod.
     pub name: String,
-    /// How it stands, in Group Replication's words; `SILENT` where it does not answer.
+    /// How it stands, in Group Replication's words; `SILENT` where it does not answer, `ALONE` where there is no group.
     pub state: String,
     /// `primary` or `replica`, where it is in the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]

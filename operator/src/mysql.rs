@@ -38,8 +38,9 @@ const COPY: Duration = Duration::from_secs(4 * 3600);
 /// microseconds.
 const LAG: i64 = 10_000_000;
 
-/// Server errors: a wrong password; a server that has ended to begin anew with what it copied.
+/// Server errors: a wrong password; a server that writes no binary log; a server that has ended to begin anew with what it copied.
 const ACCESS_DENIED: u16 = 1045;
+const NO_BINARY_LOG: u16 = 1381;
 const RESTARTS: u16 = 3707;
 
 /// Why a member did not do as it was told, or did not say how it stands.
@@ -307,10 +308,35 @@ const FILES: &str = "SELECT CAST( \
 /// Whether an earlier look at the binary logs still hangs: while a server waits for room on its volume, nobody gets to see
 /// them, and every further look would hold one more of its connections.
 const HANGS: &str = "SELECT COUNT(*) FROM performance_schema.processlist \
-    WHERE USER = 'tandem-operator' AND INFO LIKE 'SHOW BINARY LOGS%'";
+    WHERE USER = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND INFO LIKE 'SHOW BINARY LOGS%'";
 
 /// What no statement shows, in bytes: the system tablespace (12 MiB) and the doublewrite files (16 MiB).
 const UNSEEN: u64 = 28 << 20;
+
+/// How many bytes of its volume a server uses that runs alone, and knows no account of the operator's: it is asked as root.
+///
+/// # Errors
+/// It does not say.
+pub async fn used(address: &str, password: &str) -> Result<u64, Error> {
+    limited(SUM, async { sum(connect(address, "root", password).await?).await }).await
+}
+
+async fn sum(mut connection: MySqlConnection) -> Result<u64, Error> {
+    if one(&mut connection, HANGS).await?.try_get_unchecked::<i64, _>(0)? > 0 {
+        return Err(Error::Late(SUM));
+    }
+    let mut used = UNSEEN + one(&mut connection, FILES).await?.try_get_unchecked::<u64, _>(0)?;
+    let logs = connection.fetch_all(raw_sql("SHOW BINARY LOGS")).await.map_err(Error::from);
+    let logs = match logs {
+        Err(error) if error.code() == NO_BINARY_LOG => Vec::new(),
+        logs => logs?,
+    };
+    for log in logs {
+        used += log.try_get_unchecked::<u64, _>(1)?;
+    }
+    connection.close().await?;
+    Ok(used)
+}
 
 /// Whether a server takes writes as soon as it runs: never; always, and from now on; as its settings say. The first waits
 /// for statements that write, and everybody who wants to write waits for it: it gives up soon.
@@ -456,18 +482,7 @@ impl Order {
     /// # Errors
     /// It does not say.
     pub async fn used(&self) -> Result<u64, Error> {
-        limited(SUM, async {
-            let mut connection = self.log_in().await?;
-            if one(&mut connection, HANGS).await?.try_get_unchecked::<i64, _>(0)? > 0 {
-                return Err(Error::Late(SUM));
-            }
-            let mut used = UNSEEN + one(&mut connection, FILES).await?.try_get_unchecked::<u64, _>(0)?;
-            for log in connection.fetch_all(raw_sql("SHOW BINARY LOGS")).await? {
-                used += log.try_get_unchecked::<u64, _>(1)?;
-            }
-            Ok(used)
-        })
-        .await
+        limited(SUM, async { sum(self.log_in().await?).await }).await
     }
 
     /// Makes the member of that server's UUID the primary; running transactions have 10 s to end.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::controller::references::hex;
 use crate::crd::WebStack;
+use crate::group::Ordinal;
 use crate::mysql;
 
 /// The field manager, the value of `app.kubernetes.io/managed-by`, and the reporter of events.
@@ -32,6 +33,9 @@ pub const GROUP: &str = "tandem.dev/group";
 
 /// On the Pod of a server that runs alone: the UUID of the group that it would be the first member of.
 pub const FUTURE_GROUP: &str = "tandem.dev/future-group";
+
+/// On each Pod of a StatefulSet, by Kubernetes: its own name. The Service for writes selects the primary of a group by it.
+pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// On the Pod of a group's member: `primary` or `replica`, where it is in the group.
 pub const ROLE: &str = "tandem.dev/role";
@@ -77,6 +81,11 @@ impl Component {
     pub fn of(self, stack: &WebStack) -> String {
         format!("{}-{}", stack.name_any(), self.name())
     }
+}
+
+/// The Pod of one of the servers.
+pub fn member(stack: &WebStack, ordinal: Ordinal) -> String {
+    format!("{}-{ordinal}", Component::Mysql.of(stack))
 }
 
 /// The headless Service, which gives each MySQL Pod a host name.

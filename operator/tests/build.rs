@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod fixture;
 
+use std::sync::Arc;
+
 use fixture::{admitted, built, object, observed, stack};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -283,13 +285,52 @@ fn a_database_that_was_a_group_stays_one() {
     assert_eq!(gates(member)[0].condition_type, "tandem.dev/in-group");
 }
 
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
 #[test]
-fn who_runs_alone_serves_until_the_labels_say_who_does() {
+fn writes_are_led_to_whom_the_keeper_has_named() {
+    let mut observed = running(json!({"mysql": {"instances": 3}}));
+    let named = |observed: &Observed| {
+        let mut services = built(observed).objects.services;
+        let writes = services.iter_mut().find(|service| service.name_any() == "shop-mysql").unwrap();
+        writes.spec.as_mut().unwrap().selector.as_mut().unwrap().remove(POD_NAME)
+    };
+    let is = |pod: &str| Some(pod.to_owned());
+    // An operator that has just begun has the status alone.
+    observed.live.services.clear();
+    let mut stack = (*observed.stack).clone();
+    stack.status = Some(object(
+        json!({"mysql": {"instances": 3, "readyInstances": 3, "ready": "3/3", "primary": "shop-mysql-2"}}),
+    ));
+    observed.stack = Arc::new(stack);
+    assert_eq!(named(&observed), is("shop-mysql-2"));
+    observed.group = Some(Report { primary: Some(1), ..report(3) });
+    assert_eq!(named(&observed), is("shop-mysql-1"));
+    let mut live = built(&observed).objects.services;
+    assert!(
+        live.iter().all(|service| !service
+            .spec
+            .as_ref()
+            .unwrap()
+            .selector
+            .as_ref()
+            .unwrap()
+            .contains_key("tandem.dev/role"))
+    );
+    let writes = live.iter_mut().find(|service| service.name_any() == "shop-mysql").unwrap();
+    let selector = writes.spec.as_mut().unwrap().selector.as_mut().unwrap();
+    selector.insert(POD_NAME.to_owned(), "shop-mysql-0".to_owned());
+    observed.live.services = live;
+    assert_eq!(named(&observed), is("shop-mysql-0"), "the keeper's word is newer than what it has told");
+}
+
+#[test]
+fn who_runs_alone_serves_until_the_keeper_says_who_does() {
     let mut observed = running(json!({"mysql": {"instances": 3}}));
     let led = |observed: &Observed| {
         let services = built(observed).objects.services;
         let writes = services.into_iter().find(|service| service.name_any() == "shop-mysql").unwrap();
-        writes.spec.unwrap().selector.unwrap().contains_key("tandem.dev/role")
+        writes.spec.unwrap().selector.unwrap().contains_key(POD_NAME)
     };
     assert!(led(&observed), "a new group");
     observed.live.services = built(&running(json!({"mysql": {}}))).objects.services;
@@ -380,13 +421,13 @@ fn a_drain_takes_one_member_at_a_time_as_long_as_there_are_several() {
 }
 
 #[test]
-fn clients_of_a_group_are_led_by_labels_and_members_reach_each_other() {
+fn clients_of_a_group_are_led_and_members_reach_each_other() {
     let objects = built(&running(json!({"mysql": {"instances": 3}}))).objects;
     let selector = |name: &str| {
         let service = objects.services.iter().find(|service| service.name_any() == name).unwrap();
         service.spec.clone().unwrap().selector.unwrap()
     };
-    assert_eq!(selector("shop-mysql")["tandem.dev/role"], "primary");
+    assert_eq!(selector("shop-mysql")[POD_NAME], "", "nobody is the primary yet");
     assert_eq!(selector("shop-mysql-read")["tandem.dev/reads"], "true");
     assert_eq!(selector("shop-mysql-nodes").len(), 4);
     let policy = objects.network_policies.iter().find(|policy| policy.name_any() == "shop-mysql").unwrap();

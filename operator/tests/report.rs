@@ -86,6 +86,7 @@ fn a_stack_that_serves() {
     DatabaseReady=True Serves: the database serves
     WebReady=True Serves: the web tier serves
     Progressing=False UpToDate: everything is as the spec says
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
     let (mysql, web) = (status.mysql.unwrap(), status.web.unwrap());
     assert_eq!((mysql.ready.as_str(), mysql.primary.as_deref()), ("1/1", Some("shop-mysql-0")));
@@ -102,6 +103,7 @@ fn a_stack_that_starts() {
     DatabaseReady=False DatabaseStarts: mysql: 0 of 1 Pods ready
     WebReady=False WaitsForDatabase: web: 0 of 2 Pods ready: they wait for the database
     Progressing=True DatabaseStarts: mysql: 0 of 1 Pods ready
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
 }
 
@@ -114,6 +116,7 @@ fn an_image_that_cannot_be_pulled_under_a_version_that_serves() {
     DatabaseReady=True Serves: the database serves
     WebReady=False ImagePullBackOff: web: 2 of 2 Pods ready, but the new version does not come up: ImagePullBackOff tandem/web:typo
     Progressing=False ImagePullBackOff: web: 2 of 2 Pods ready, but the new version does not come up: ImagePullBackOff tandem/web:typo
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
 }
 
@@ -175,6 +178,7 @@ fn a_secret_that_is_missing() {
     DatabaseReady=False ReferenceMissing: mysql: Secret other does not exist
     WebReady=False ReferenceMissing: web: Secret other does not exist
     Progressing=False ReferenceMissing: mysql: Secret other does not exist
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
 }
 
@@ -298,7 +302,7 @@ fn a_group_that_is_whole() {
     Progressing=False UpToDate: everything is as the spec says
     Degraded=False AllMembersOnline: every member is in the group
     Blocked=False NothingToDecide: nobody has to decide anything
-    StorageLow=Unknown NotAsked: the members have not been asked yet
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
     let mysql = told.mysql.unwrap();
     assert_eq!((mysql.ready.as_str(), mysql.primary.as_deref()), ("3/3", Some("shop-mysql-1")));
@@ -320,7 +324,7 @@ fn a_group_that_lacks_a_member_serves_and_says_so() {
     Progressing=True RollingUpdate: mysql: on the way into the group: shop-mysql-2
     Degraded=True MembersMissing: not in the group: shop-mysql-2; letting shop-mysql-2 join: no such host
     Blocked=False NothingToDecide: nobody has to decide anything
-    StorageLow=Unknown NotAsked: the members have not been asked yet
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
     assert_eq!(told.mysql.unwrap().ready, "2/3");
 }
@@ -377,7 +381,7 @@ fn a_member_with_transactions_of_its_own_is_told_with_the_way_out() {
     Progressing=True RollingUpdate: mysql: on the way into the group: shop-mysql-2
     Degraded=True MembersMissing: not in the group: shop-mysql-2
     Blocked=True MembersErrant: shop-mysql-2 has transactions that the group has not: 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5; it stays out until the annotation tandem.dev/reclone gives them up
-    StorageLow=Unknown NotAsked: the members have not been asked yet
+    StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
     assert_eq!(told.mysql.unwrap().members[2].errant.as_deref(), Some(GTIDS));
 }
@@ -448,6 +452,33 @@ fn an_operator_that_has_just_begun_keeps_what_was_said_of_the_volumes() {
     let mut observed = storage(json!({}), [0, 0, 0], Some(before.clone()));
     observed.group = None;
     assert_eq!(told(&observed).conditions.last(), before.conditions.last());
+}
+
+#[test]
+fn a_server_that_runs_alone_has_a_volume_too() {
+    let mut observed = cluster(json!({"mysql": {}}), mysql(1), web(2), true);
+    observed.used_alone = Some(Usage { percent: 85, capacity: 10_000 << 30 });
+    let mut said = told(&observed);
+    let low = "StorageLow=True VolumesFill: shop-mysql-0 uses 85 % of its volume; raise spec.mysql.storage.size";
+    assert!(lines(&said).contains(low), "{}", lines(&said));
+    // An operator that has just begun keeps what was said.
+    let mut stack = (*observed.stack).clone();
+    stack.status = Some(said.clone());
+    (observed.stack, observed.used_alone) = (Arc::new(stack), None);
+    for now in [said.clone(), told(&observed)] {
+        let member = now.mysql.unwrap().members.remove(0);
+        assert_eq!((member.name.as_str(), member.state.as_str()), ("shop-mysql-0", "ALONE"));
+        assert_eq!((member.role.as_deref(), member.used), (Some("primary"), Some(85)));
+    }
+    assert_eq!(told(&observed).conditions.pop(), said.conditions.pop());
+}
+
+#[test]
+fn what_cannot_be_done_is_told_also_while_every_member_is_well() {
+    let failing = |report: &mut Report| report.failure = Some("making shop-mysql-2 the primary: no".to_owned());
+    let lines = lines(&told(&group(Condition::Healthy, Some(1), failing)));
+    let told = "Progressing=True RollingUpdate: mysql: making shop-mysql-2 the primary: no";
+    assert!(lines.contains(told), "{lines}");
 }
 
 #[rstest]

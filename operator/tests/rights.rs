@@ -14,7 +14,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tandem_environment::Environment;
 use tandem_operator::config::Config;
-use tandem_operator::controller::keeper::{admit, label};
+use tandem_operator::controller::keeper::{admit, label, select};
 use tandem_operator::controller::{self, reconcile};
 use tandem_operator::leader::Election;
 use tandem_operator::metrics::Metrics;
@@ -119,6 +119,7 @@ async fn every_right_on_stacks_and_their_objects_is_used_and_none_is_missing() {
     });
     put(&cluster, "/api/v1/namespaces/default/pods/shop-mysql-0", pod);
     label(&cluster.client, "default", "shop-mysql-0".to_owned(), Some("primary"), None).await.unwrap();
+    select(&cluster.client, "default", "shop-mysql".to_owned(), "shop-mysql-0").await.unwrap();
     put(
         &cluster,
         "/api/v1/namespaces/default/pods/shop-mysql-1",

@@ -1,13 +1,11 @@
-//! Volumes of a group that fill up.
-//!
-//! They run after the others, one at a time (tests/run).
+//! Volumes that fill up. Those of a group are filled after the other tests, one at a time (tests/run).
 
 use serde_json::{Value, json};
 use tandem_tests::docker::wait_for;
 
 use crate::group::writer::{ask, try_ask};
 use crate::group::{formed, primary, three, whole};
-use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip};
+use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip, small};
 
 /// 20 MiB more, and as much in the binary log. Returns whether the member has taken them within 20 s.
 pub(crate) fn fill(namespace: &Namespace, pod: &str) -> bool {
@@ -19,6 +17,23 @@ pub(crate) fn fill(namespace: &Namespace, pod: &str) -> bool {
 fn claims(namespace: &Namespace) -> Vec<String> {
     let size = |claim: Value| claim["status"]["capacity"]["storage"].as_str().unwrap_or_default().to_owned();
     namespace.list("pvc", "app.kubernetes.io/component=mysql").into_iter().map(size).collect()
+}
+
+#[test]
+fn the_volume_of_a_single_server_grows_as_well() {
+    let namespace = cluster_or_skip!().namespace();
+    let mut spec = small();
+    spec["mysql"]["storage"] = json!({"size": "512Mi", "autoGrow": {"limit": "1Gi"}});
+    let stack = namespace.stack("shop", spec);
+    stack.settled();
+    stack.wait("StorageLow", "False", "StorageSuffices", PATIENCE);
+    for _ in 0..6 {
+        assert!(fill(&namespace, "shop-mysql-0"));
+    }
+    wait_for("a larger volume", PATIENCE, || (claims(&namespace) == ["1Gi"]).then_some(()));
+    stack.wait("StorageLow", "False", "StorageSuffices", PATIENCE);
+    assert!(stack.events("StorageLow") >= 1);
+    assert_eq!(stack.get()["status"]["mysql"]["members"][0]["state"], "ALONE");
 }
 
 #[test]

@@ -147,6 +147,14 @@ impl Cache {
         })
     }
 
+    /// A stack's Services.
+    ///
+    /// # Errors
+    /// As [`Self::objects`].
+    pub fn services(&self, stack: &WebStack) -> serde_json::Result<Vec<Service>> {
+        self.shelves().of(stack)
+    }
+
     /// A stack's Pods.
     ///
     /// # Errors

@@ -16,7 +16,9 @@ use crate::controller::cache::Cache;
 use crate::controller::keeper::Report;
 use crate::controller::objects::Objects;
 use crate::controller::references::{self, Content, Contents, Kind};
+use crate::controller::storage::Usage;
 use crate::crd::WebStack;
+use crate::group::Ordinal;
 use crate::names::Component;
 
 /// How long Pods may take to be created, and to their first container, before warnings about them count: in between there
@@ -38,6 +40,8 @@ pub struct Observed {
     pub refusals: Vec<(String, String)>,
     /// How the group stands, as its keeper has told last; `None` where there is no group, or no news yet.
     pub group: Option<Report>,
+    /// How much of its volume a server that runs alone uses, as it has said last.
+    pub used_alone: Option<Usage>,
 }
 
 impl Observed {
@@ -62,6 +66,13 @@ impl Observed {
         let Some(mysql) = &self.stack.spec.mysql else { return false };
         let first = format!("-{}-0", Component::Mysql.of(&self.stack));
         mysql.instances > 1 || self.live.claims.iter().any(|claim| !claim.name_any().ends_with(&first))
+    }
+
+    /// How much of their volumes the servers use, of those that have said so.
+    pub fn used(&self) -> BTreeMap<Ordinal, Usage> {
+        let members = self.group.iter().flat_map(|group| &group.members);
+        let alone = self.used_alone.map(|used| (0, used)).filter(|_| !self.is_group());
+        members.filter_map(|(&member, told)| Some((member, told.used?))).chain(alone).collect()
     }
 
     /// Whether the database serves. What is outside of the cluster is taken to serve.
@@ -166,7 +177,7 @@ pub async fn observe(client: &Client, cache: &Cache, stack: Arc<WebStack>) -> Re
     let refusals = refusals(cache, &live, &pods);
     let namespace = stack.namespace().unwrap_or_default();
     let contents = contents(client, &namespace, &stack).await.map_err(Error::Observe)?;
-    Ok(Observed { stack, live, pods, contents, refusals, group: None })
+    Ok(Observed { stack, live, pods, contents, refusals, group: None, used_alone: None })
 }
 
 async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> Result<Contents, kube::Error> {

@@ -12,10 +12,11 @@ use crate::controller::build::migration::{self, Stage};
 use crate::controller::observe::{CRASHED, Observed, waits_for};
 use crate::controller::references::hex;
 use crate::controller::validate::{Problem, Validated};
-use crate::crd::{MysqlStatus, ServiceType, WebStackStatus, WebStatus};
+use crate::crd::{MemberStatus, MysqlStatus, ServiceType, WebStackStatus, WebStatus};
 use crate::names::{self, Component};
 
 mod group;
+mod storage;
 
 /// How a tier stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +99,9 @@ pub fn status(
     if observed.is_group() {
         conditions.extend(group::conditions(observed).into_iter().map(|(type_, told)| condition(type_, told)));
     }
+    if stack.spec.mysql.is_some() {
+        conditions.push(condition(STORAGE_LOW, storage::low(observed)));
+    }
     WebStackStatus {
         observed_generation: stack.metadata.generation,
         url: url(observed),
@@ -106,6 +110,8 @@ pub fn status(
         web: Some(web_status),
     }
 }
+
+use self::storage::STORAGE_LOW;
 
 const SUSPENDED: &str = "Suspended";
 
@@ -164,6 +170,7 @@ fn mysql(
         ready_instances: ready,
         ready: format!("{ready}/{wanted}"),
         primary: (ready > 0).then(|| format!("{}-0", Component::Mysql.of(stack))),
+        members: alone(observed, ready > 0),
         ..MysqlStatus::default()
     };
     let grouped = observed.is_group() && !stack.spec.suspend;
@@ -181,6 +188,21 @@ fn mysql(
         _ => State::Serves("Serves"),
     };
     (state, Some(status))
+}
+
+/// What is told of a server that runs alone, once it has said how full its volume is.
+fn alone(observed: &Observed, ready: bool) -> Vec<MemberStatus> {
+    let stack = &*observed.stack;
+    if stack.spec.suspend {
+        return Vec::new();
+    }
+    let before = stack.status.as_ref().and_then(|status| status.mysql.as_ref()).map(|before| before.members.clone());
+    let told = observed.used_alone.map(|used| {
+        let (name, state) = (group::pod(observed, 0), "ALONE".to_owned());
+        let role = ready.then(|| "primary".to_owned());
+        vec![MemberStatus { name, state, role, used: Some(used.percent), ..MemberStatus::default() }]
+    });
+    told.or(before).unwrap_or_default()
 }
 
 fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String, String)>) -> (State, WebStatus) {
@@ -343,11 +365,11 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
         push(EventType::Normal, "PrimaryChanged", format!("{now} takes writes, in the place of {before}"), None);
     }
     let low = |status: &WebStackStatus| {
-        status.conditions.iter().find(|known| known.type_ == group::STORAGE_LOW && known.status == "True").cloned()
+        status.conditions.iter().find(|known| known.type_ == STORAGE_LOW && known.status == "True").cloned()
     };
     let was_low = observed.stack.status.as_ref().and_then(low).is_some();
     if let Some(now) = low(status).filter(|_| !was_low) {
-        push(EventType::Warning, group::STORAGE_LOW, now.message, None);
+        push(EventType::Warning, STORAGE_LOW, now.message, None);
     }
     let ready =
         |status: &WebStackStatus| status.conditions.iter().find(|condition| condition.type_ == "Ready").cloned();

@@ -1,5 +1,5 @@
-//! How full the volumes of a group's members are, and how large they should be. What a member uses, it says itself
-//! ([`crate::mysql::Order::used`]): the file systems of many clusters' volumes are the nodes', and say nothing of one volume.
+//! How full the servers' volumes are, and how large they should be. What a server uses, it says itself
+//! ([`crate::mysql::used`]): the file systems of many clusters' volumes are the nodes', and say nothing of one volume.
 
 use std::collections::BTreeMap;
 
@@ -57,12 +57,11 @@ pub fn capacities(observed: &Observed) -> BTreeMap<Ordinal, u128> {
 /// nearly full grows by a half, to whole Gi, and the others with it; never beyond the limit.
 pub fn size(observed: &Observed, mysql: &Mysql) -> String {
     let spec = &mysql.storage.size;
-    let limit = mysql.storage.auto_grow.as_ref().filter(|_| observed.is_group());
+    let limit = mysql.storage.auto_grow.as_ref();
     let Some((limit, most)) = limit.and_then(|grow| Some((&grow.limit, quantity(&grow.limit)?))) else {
         return spec.clone();
     };
-    let usages = observed.group.iter().flat_map(|group| group.members.values()).filter_map(|told| told.used);
-    let grown = usages.filter(|used| used.is_low()).map(|used| {
+    let grown = observed.used().into_values().filter(|used| used.is_low()).map(|used| {
         let size = format!("{}Gi", (used.capacity + used.capacity / 2).div_ceil(GI));
         if quantity(&size) < Some(most) { size } else { limit.clone() }
     });

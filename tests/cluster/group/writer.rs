@@ -38,15 +38,20 @@ impl<'a> Writer<'a> {
     /// The same where this Pod takes the writes, be it of a group or alone.
     pub(crate) fn start_at(namespace: &'a Namespace, pod: &str) -> Self {
         ask(namespace, pod, "CREATE TABLE acknowledged (number INT PRIMARY KEY)");
-        // A new connection for each row, as a client that has lost its own would make it.
+        // A new client for each row, ten in a second, whether or not those before it have an answer: one that hangs hides
+        // nothing of what the next one meets.
         let script = r#"
+            write() {
+              sql="INSERT INTO acknowledged VALUES ($1)"
+              if timeout 1 mysql --connect-timeout=1 -h shop-mysql -uapp -p"$PASSWORD" employees -e "$sql" 2>/dev/null; then
+                echo "$1 $(date +%s%3N)"
+              fi
+            }
             number=0
             while :; do
               number=$((number + 1))
-              sql="INSERT INTO acknowledged VALUES ($number)"
-              if timeout 1 mysql --connect-timeout=1 -h shop-mysql -uapp -p"$PASSWORD" employees -e "$sql" 2>/dev/null; then
-                echo "$number $(date +%s%3N)"
-              fi
+              write $number &
+              sleep 0.1
             done"#;
         let password = json!({"secretKeyRef": {"name": "shop-mysql", "key": "password"}});
         let labels = json!({
@@ -71,14 +76,16 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    /// The rows that were acknowledged, with the time in milliseconds.
+    /// The rows that were acknowledged, with the time in milliseconds, in the order of that.
     fn acknowledged(&self) -> Vec<(u64, u64)> {
         let log = self.0.ok(&["logs", "writer"]);
         let pair = |line: &str| {
             let (number, time) = line.split_once(' ')?;
             Some((number.parse().ok()?, time.parse().ok()?))
         };
-        log.lines().filter_map(pair).collect()
+        let mut rows: Vec<(u64, u64)> = log.lines().filter_map(pair).collect();
+        rows.sort_by_key(|(_, time)| *time);
+        rows
     }
 
     /// Waits for ten rows more than `before`.

@@ -54,14 +54,19 @@ pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, o
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     });
-    // The labels of a group's members say who serves, sooner than readiness does. One that runs alone has none until its
+    // The keeper of a group says who serves, sooner than readiness does. One that runs alone has none until its
     // keeper has looked at it, and goes on serving.
     let labelled = |pod: &Pod| pod.labels().contains_key(names::ROLE);
     let led =
         grouped && (is_led(observed) || observed.pods_of(Component::Mysql).all(|pod| is_member(pod) || labelled(pod)));
     let frame = || ServiceSpec { publish_not_ready_addresses: led.then_some(true), ..ServiceSpec::default() };
     let label = |name: &str, value: &str| led.then(|| (name.to_owned(), value.to_owned()));
-    objects.services.push(service(stack, Component::Mysql.of(stack), label(names::ROLE, "primary"), frame()));
+    objects.services.push(service(
+        stack,
+        Component::Mysql.of(stack),
+        label(names::POD_NAME, &takes_writes(observed)),
+        frame(),
+    ));
     objects.services.push(service(stack, names::mysql_read(stack), label(names::READS, "true"), frame()));
     let headless = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
@@ -74,12 +79,28 @@ pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, o
     objects.claims.extend(observed.live.claims.iter().map(|claim| kept_claim(stack, &size, claim)));
 }
 
-/// Whether clients are led by labels already. From then on they stay so: a Pod without a label has nobody's writes.
-fn is_led(observed: &Observed) -> bool {
+/// By what the Service for writes selects Pods now.
+fn selector(observed: &Observed) -> Option<&BTreeMap<String, String>> {
     let name = Component::Mysql.of(&observed.stack);
-    let service = observed.live.services.iter().find(|service| service.name_any() == name);
-    let selector = service.and_then(|service| service.spec.as_ref()?.selector.as_ref());
-    selector.is_some_and(|selector| selector.contains_key(names::ROLE))
+    let service = observed.live.services.iter().find(|service| service.name_any() == name)?;
+    service.spec.as_ref()?.selector.as_ref()
+}
+
+/// Whether clients are led by the group's keeper already. From then on they stay so: who is not named has nobody's writes.
+fn is_led(observed: &Observed) -> bool {
+    // The second is what earlier versions led by.
+    let leads = |selector: &BTreeMap<String, String>| {
+        [names::POD_NAME, names::ROLE].iter().any(|key| selector.contains_key(*key))
+    };
+    selector(observed).is_some_and(leads)
+}
+
+/// The Pod that the Service for writes leads to. Who is named stays so here: the group's keeper names another one.
+fn takes_writes(observed: &Observed) -> String {
+    let named = || selector(observed)?.get(names::POD_NAME).cloned();
+    let told = || Some(names::member(&observed.stack, observed.group.as_ref()?.primary?));
+    let before = || observed.stack.status.as_ref()?.mysql.as_ref()?.primary.clone();
+    named().or_else(told).or_else(before).unwrap_or_default()
 }
 
 /// Pods that crash or cannot start while a newer version of the StatefulSet waits for them to become ready: Kubernetes

@@ -7,21 +7,16 @@ use kube::ResourceExt;
 use super::State;
 use crate::controller::keeper::{Failover, Report};
 use crate::controller::observe::Observed;
-use crate::controller::storage;
 use crate::crd::{FailoverStatus, MemberStatus, MysqlStatus};
 use crate::group::gtid::GtidSet;
 use crate::group::{self, Condition, Ordinal, Word};
-use crate::names::{self, Component};
-use crate::quantity::quantity;
-
-/// The condition that a volume is nearly full.
-pub(super) const STORAGE_LOW: &str = "StorageLow";
+use crate::names;
 
 /// How many characters of a set of transactions are told.
 const LENGTH: usize = 200;
 
-fn pod(observed: &Observed, member: Ordinal) -> String {
-    format!("{}-{member}", Component::Mysql.of(&observed.stack))
+pub(super) fn pod(observed: &Observed, member: Ordinal) -> String {
+    names::member(&observed.stack, member)
 }
 
 fn pods<'a>(observed: &Observed, members: impl IntoIterator<Item = &'a Ordinal>) -> String {
@@ -163,49 +158,13 @@ pub(super) fn state(observed: &Observed) -> State {
     }
 }
 
-/// `StorageLow`, as `(status, reason, message)`. Until there are figures, what the status says already.
-fn storage_low(observed: &Observed) -> (&'static str, String, String) {
-    let before = observed.stack.status.iter().flat_map(|status| &status.conditions);
-    let before = before.clone().find(|condition| condition.type_ == STORAGE_LOW);
-    let was_low = before.is_some_and(|before| before.status == "True");
-    let members = observed.group.iter().flat_map(|report| &report.members);
-    let used: Vec<_> = members.filter_map(|(&member, told)| Some((member, told.used?))).collect();
-    let mysql = observed.stack.spec.mysql.as_ref().filter(|_| !used.is_empty());
-    let Some(mysql) = mysql else {
-        let not_asked = || ("Unknown", "NotAsked".to_owned(), "the members have not been asked yet".to_owned());
-        return before.map_or_else(not_asked, |before| {
-            let status = match before.status.as_str() {
-                "True" => "True",
-                "False" => "False",
-                _ => "Unknown",
-            };
-            (status, before.reason.clone(), before.message.clone())
-        });
-    };
-    let low = used.iter().filter(|(_, used)| used.percent >= if was_low { storage::WELL } else { storage::LOW });
-    let low: Vec<_> =
-        low.map(|&(member, used)| format!("{} uses {} % of its volume", pod(observed, member), used.percent)).collect();
-    if low.is_empty() {
-        return ("False", "StorageSuffices".to_owned(), "every volume has room".to_owned());
-    }
-    let size = storage::size(observed, mysql);
-    let (reason, what) = match &mysql.storage.auto_grow {
-        None => ("VolumesFill", "raise spec.mysql.storage.size, or set autoGrow there".to_owned()),
-        Some(grow) if used.iter().all(|(_, used)| Some(used.capacity) >= quantity(&grow.limit)) => {
-            ("LimitReached", "the volumes have grown to spec.mysql.storage.autoGrow.limit".to_owned())
-        }
-        Some(_) => ("VolumesGrow", format!("all volumes grow to {size}")),
-    };
-    ("True", reason.to_owned(), format!("{}; {what}", low.join(", ")))
-}
-
-/// `Degraded`, `Blocked` and `StorageLow`, as `(type, (status, reason, message))`.
-pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, String, String)); 3] {
+/// `Degraded` and `Blocked`, as `(type, (status, reason, message))`.
+pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, String, String)); 2] {
     let healthy = || ("False", "AllMembersOnline".to_owned(), "every member is in the group".to_owned());
     let free = || ("False", "NothingToDecide".to_owned(), "nobody has to decide anything".to_owned());
     let Some(report) = observed.group.as_ref().filter(|_| !observed.stack.spec.suspend) else {
         let unknown = ("Unknown", "NotAsked".to_owned(), "the members have not been asked yet".to_owned());
-        return [("Degraded", unknown), ("Blocked", free()), (STORAGE_LOW, storage_low(observed))];
+        return [("Degraded", unknown), ("Blocked", free())];
     };
     let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
     let degraded = match &report.condition {
@@ -234,7 +193,7 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
         }
         _ => free(),
     };
-    [("Degraded", degraded), ("Blocked", blocked), (STORAGE_LOW, storage_low(observed))]
+    [("Degraded", degraded), ("Blocked", blocked)]
 }
 
 /// What still changes in a group that serves.
@@ -244,9 +203,13 @@ pub(super) fn moves(observed: &Observed) -> Option<String> {
     match &report.condition {
         Condition::Healthy | Condition::Degraded(_) => {
             let missing = missing(observed, report);
+            let failure = report.failure.as_ref();
             match (missing.is_empty(), report.outdated.is_empty()) {
-                (true, true) => None,
-                (true, false) => Some(format!("mysql: to be replaced: {}", pods(observed, &report.outdated))),
+                (true, true) => failure.map(|failure| format!("mysql: {failure}")),
+                (true, false) => {
+                    let failure = failure.map(|failure| format!("; {failure}")).unwrap_or_default();
+                    Some(format!("mysql: to be replaced: {}{failure}", pods(observed, &report.outdated)))
+                }
                 (false, _) => Some(format!("mysql: on the way into the group: {}", pods(observed, &missing))),
             }
         }

@@ -1,0 +1,249 @@
+//! The rounds around one group: ask, judge, lead, act, tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Client, ResourceExt};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::act::Doing;
+use self::ask::Keys;
+use super::alone::judge;
+use super::{Behind, Failover, News, Report, Told, Wanted};
+use crate::controller::cache::Cache;
+use crate::controller::storage::Usage;
+use crate::group::gtid::GtidSet;
+use crate::group::{self, Action, Condition, Group, Member, Ordinal, Route, Verdict, Word};
+use crate::mysql::Server;
+
+mod act;
+mod ask;
+mod lead;
+mod measure;
+
+pub(super) use self::ask::Met;
+pub use self::lead::{admit, label, select};
+
+/// Between the begins of two rounds.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// The same while not all is well: an election may end at any moment, and writers wait until they are led to its winner.
+const PERIOD_OF_TROUBLE: Duration = Duration::from_millis(200);
+
+/// A keeper's work, and what it remembers from one round to the next: nothing that would not be found out again.
+pub(super) struct Rounds {
+    client: Client,
+    cache: Arc<Cache>,
+    wanted: watch::Receiver<Wanted>,
+    told: watch::Sender<Option<Report>>,
+    news: News,
+    servers: BTreeMap<Ordinal, Server>,
+    /// In how many rounds in a row members did not answer.
+    silent: BTreeMap<Ordinal, u32>,
+    keys: Keys,
+    /// How many bytes of their volumes members use, as they said last.
+    used: BTreeMap<Ordinal, u64>,
+    /// They are being asked that.
+    measuring: Option<JoinHandle<BTreeMap<Ordinal, u64>>>,
+    measure_at: Instant,
+    /// How far members were behind when they were compared last.
+    behind: BTreeMap<Ordinal, Behind>,
+    compare_at: Instant,
+    known: Option<BTreeSet<Ordinal>>,
+    followed: Option<Word>,
+    doing: Option<Doing>,
+    /// Whose data was kept aside last, with which transactions.
+    kept: Option<(Ordinal, GtidSet)>,
+    /// Until when no data is kept aside again, and why it could not be.
+    not_kept: Option<(Instant, String)>,
+    /// The uid of the Pod that was deleted last.
+    replaced: Option<String>,
+    failures: u32,
+    pause_until: Instant,
+    failure: Option<String>,
+    /// The primary, and when it was seen last.
+    seen: Option<(Ordinal, Instant)>,
+    failover: Option<Failover>,
+}
+
+impl Rounds {
+    /// Before the first round.
+    pub(super) fn new(
+        client: Client,
+        cache: Arc<Cache>,
+        wanted: watch::Receiver<Wanted>,
+        told: watch::Sender<Option<Report>>,
+        news: News,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            client,
+            cache,
+            wanted,
+            told,
+            news,
+            servers: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            keys: Keys::default(),
+            used: BTreeMap::new(),
+            measuring: None,
+            measure_at: now,
+            behind: BTreeMap::new(),
+            compare_at: now,
+            known: None,
+            followed: None,
+            doing: None,
+            kept: None,
+            not_kept: None,
+            replaced: None,
+            failures: 0,
+            pause_until: now,
+            failure: None,
+            seen: None,
+            failover: None,
+        }
+    }
+
+    /// Goes round and round until it is dropped.
+    pub(super) async fn go_on(mut self) {
+        loop {
+            let began = Instant::now();
+            let wanted = self.wanted.borrow().clone();
+            let pause = self.round(&wanted).await.unwrap_or_else(|error| {
+                let (namespace, name) = (wanted.namespace(), wanted.stack.name_any());
+                tracing::warn!(namespace, name, error, "a round around the group was not ended");
+                PERIOD
+            });
+            tokio::time::sleep_until(began + pause).await;
+        }
+    }
+
+    /// One round, and how long after its begin the next one is due.
+    async fn round(&mut self, wanted: &Wanted) -> Result<Duration, String> {
+        let pods = self.pods(wanted)?;
+        let Some(passwords) = self.passwords(wanted).await? else { return Ok(PERIOD) };
+        let met = self.ask(wanted, &pods, &passwords).await;
+        self.measure(wanted, &met, &passwords).await;
+        let group = self.gather(wanted, &pods, &met);
+        let verdict = judge(&group, &pods, &met, self.failures);
+        self.compare(&verdict, &met);
+        let primary = self.lead(wanted, &pods, &verdict, &met).await?;
+        self.remember(&group, &verdict);
+        self.time(&verdict, &met);
+        // What was judged before an action has ended says nothing of the time after it.
+        let busy = self.doing.is_some();
+        self.finish().await;
+        if !busy && !self.replaces(&pods) && self.pause_until <= Instant::now() {
+            self.act(wanted, &pods, &group, &verdict, &met, passwords);
+        }
+        let calm = verdict.condition == Condition::Healthy && self.silent.is_empty() && self.doing.is_none();
+        self.tell(wanted, &group, verdict, primary);
+        Ok(if calm { PERIOD } else { PERIOD_OF_TROUBLE })
+    }
+
+    fn pods(&self, wanted: &Wanted) -> Result<BTreeMap<Ordinal, Pod>, String> {
+        let pods = self.cache.pods(&wanted.stack).map_err(|error| error.to_string())?;
+        Ok(pods.into_iter().filter_map(|pod| Some((wanted.names.member(&pod.name_any())?, pod))).collect())
+    }
+
+    fn gather(&mut self, wanted: &Wanted, pods: &BTreeMap<Ordinal, Pod>, met: &BTreeMap<Ordinal, Met>) -> Group {
+        let members = (0..wanted.instances).chain(pods.keys().copied()).map(|member| {
+            let view = met.get(&member).and_then(Met::statement).map(|said| said.view.clone());
+            let full = self.usage(wanted, member).is_some_and(Usage::is_low);
+            (member, Member { pod: pod_state(pods.get(&member)), view, full })
+        });
+        let members = members.collect();
+        let is_old = |pod: &Pod| {
+            let hash = pod.labels().get("controller-revision-hash");
+            wanted.revision.as_ref().is_some_and(|revision| hash.is_some_and(|hash| hash != revision))
+        };
+        let known = self.known.get_or_insert_with(|| wanted.known()).clone();
+        // A word counts once; to have it followed again, a person takes it back and gives it anew.
+        self.followed = self.followed.or_else(|| wanted.followed()).filter(|_| wanted.word().is_some());
+        Group {
+            wanted: wanted.instances,
+            members,
+            known,
+            outdated: pods.iter().filter(|(_, pod)| is_old(pod)).map(|(&member, _)| member).collect(),
+            word: wanted.word().filter(|word| self.followed != Some(*word)),
+            reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
+        }
+    }
+
+    /// Who is in a group that works, is known from now on; who is not wanted any more and gone, is forgotten.
+    fn remember(&mut self, group: &Group, verdict: &Verdict) {
+        let known = self.known.get_or_insert_default();
+        if matches!(verdict.route, Route::To(_)) {
+            let inside = |member: &Member| member.view.as_ref().is_some_and(|view| view.state.votes());
+            known.extend(group.members.iter().filter(|(_, member)| inside(member)).map(|(&member, _)| member));
+        }
+        if verdict.condition == Condition::Healthy {
+            known.retain(|member| *member < group.wanted || group.members.contains_key(member));
+        }
+    }
+
+    /// Takes the time from when one primary was seen last to when the next one is.
+    fn time(&mut self, verdict: &Verdict, met: &BTreeMap<Ordinal, Met>) {
+        let Route::To(to) = verdict.route else { return };
+        if !matches!(met.get(&to), Some(Met::Answered(_))) {
+            return;
+        }
+        let now = Instant::now();
+        if let Some((from, seen)) = self.seen.replace((to, now)).filter(|(from, _)| *from != to) {
+            self.failover = Some(Failover { from, to, at: Timestamp::now(), took: now.duration_since(seen) });
+        }
+    }
+
+    /// Tells what was found out, where it is new.
+    fn tell(&self, wanted: &Wanted, group: &Group, verdict: Verdict, primary: Option<Ordinal>) {
+        let member = |(&member, found): (&Ordinal, &Member)| {
+            let told = Told {
+                state: found.view.as_ref().map(|view| view.state),
+                lags: found.view.as_ref().is_some_and(|view| view.lags),
+                used: self.usage(wanted, member),
+                behind: self.behind.get(&member).copied(),
+                errant: verdict.errant.get(&member).cloned().unwrap_or_default(),
+            };
+            (member, told)
+        };
+        let leaving = match verdict.action {
+            Some(Action::Remove(last)) => Some(last),
+            _ => None,
+        };
+        let report = Report {
+            wanted: group.wanted,
+            primary,
+            members: group.members.iter().map(member).collect(),
+            known: self.known.clone().unwrap_or_default(),
+            outdated: group.outdated.clone(),
+            leaving,
+            followed: self.followed,
+            failure: self.failure.clone(),
+            failover: self.failover.clone(),
+            condition: verdict.condition,
+        };
+        let changed = self.told.send_if_modified(|told| {
+            let new = told.as_ref() != Some(&report);
+            if new {
+                *told = Some(report);
+            }
+            new
+        });
+        if changed {
+            self.news.tell();
+        }
+    }
+}
+
+fn pod_state(pod: Option<&Pod>) -> group::Pod {
+    match pod {
+        None => group::Pod::Missing,
+        Some(pod) if pod.metadata.deletion_timestamp.is_some() => group::Pod::Terminating,
+        Some(_) => group::Pod::Present,
+    }
+}

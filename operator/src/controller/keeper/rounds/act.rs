@@ -1,0 +1,216 @@
+//! Has the action carried out that is due, beside the rounds and one at a time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::Rounds;
+use super::ask::{Met, address};
+use crate::controller::apply::words;
+use crate::controller::backoff;
+use crate::controller::keeper::{Wanted, is_member};
+use crate::group::gtid::GtidSet;
+use crate::group::{Action, Group, Ordinal, Route, State, Verdict, Word};
+use crate::mysql::{Order, Passwords, Statement};
+
+/// The longest pause after an action that failed.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The pause after a member's data could not be kept aside: each attempt leaves an empty folder.
+const PAUSE_OF_COPIES: Duration = Duration::from_secs(300);
+
+/// Something that is being done.
+pub(super) struct Doing {
+    what: String,
+    follows: Option<Word>,
+    /// Whose data is kept aside, and which transactions that are.
+    keeps: Option<(Ordinal, GtidSet)>,
+    task: JoinHandle<Result<(), String>>,
+}
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Rounds {
+    /// Takes in how the last action has ended, if it has.
+    pub(super) async fn finish(&mut self) {
+        let Some(mut doing) = self.doing.take_if(|doing| doing.task.is_finished()) else { return };
+        let done = (&mut doing.task).await.unwrap_or_else(|error| Err(error.to_string()));
+        match done {
+            Ok(()) => {
+                tracing::info!(what = doing.what, "done");
+                (self.failures, self.failure) = (0, None);
+                if doing.follows.is_some() {
+                    self.followed = doing.follows;
+                }
+                if doing.keeps.is_some() {
+                    self.kept = doing.keeps.take();
+                }
+            }
+            Err(error) => {
+                self.replaced = None;
+                tracing::warn!(what = doing.what, error, "not done");
+                self.failures = self.failures.saturating_add(1);
+                self.pause_until = Instant::now() + backoff::pause(self.failures, &doing.what).min(LONGEST_PAUSE);
+                let failure = format!("{}: {error}", doing.what);
+                if doing.keeps.is_some() {
+                    self.not_kept = Some((Instant::now() + PAUSE_OF_COPIES, failure.clone()));
+                }
+                self.failure = Some(failure);
+            }
+        }
+    }
+
+    /// Whether a Pod that was deleted is there as if it were not: the watches are behind by a moment.
+    pub(super) fn replaces(&mut self, pods: &BTreeMap<Ordinal, Pod>) -> bool {
+        let stands = |uid: &String| {
+            pods.values().any(|pod| pod.uid().as_ref() == Some(uid) && pod.metadata.deletion_timestamp.is_none())
+        };
+        self.replaced = self.replaced.take().filter(stands);
+        self.replaced.is_some()
+    }
+
+    /// Begins what is due.
+    pub(super) fn act(
+        &mut self,
+        wanted: &Wanted,
+        pods: &BTreeMap<Ordinal, Pod>,
+        group: &Group,
+        verdict: &Verdict,
+        met: &BTreeMap<Ordinal, Met>,
+        passwords: Passwords,
+    ) {
+        let statement = |member: Ordinal| met.get(&member).and_then(Met::statement);
+        let names = wanted.names.clone();
+        let pod = |member: Ordinal| names.pod(member);
+        let order = |member: Ordinal| {
+            let pod = pods.get(&member)?;
+            let (address, alone) = (address(pod)?, !is_member(pod));
+            Some(Order { address, names: wanted.names.clone(), passwords: passwords.clone(), alone })
+        };
+        // The group's first transaction: whoever has it was in the group.
+        let unmarked = match verdict.route {
+            Route::To(primary) => {
+                statement(primary).filter(|said| said.view.state == State::Online && !said.view.joined).map(|_| primary)
+            }
+            _ => None,
+        };
+        if let Some(primary) = unmarked {
+            let Some(order) = order(primary) else { return };
+            return self.begin(format!("marking the group through {}", pod(primary)), None, async move {
+                told(order.mark().await)
+            });
+        }
+        let Some(action) = verdict.action else {
+            self.failure = None;
+            return;
+        };
+        let follows = match (group.word, action) {
+            (Some(Word::Survivor(member)), Action::Bootstrap(of)) if member == of => group.word,
+            (Some(Word::Reclone(member)), Action::Reclone(of)) if member == of => group.word,
+            _ => None,
+        };
+        let online: Vec<_> = group
+            .members
+            .iter()
+            .filter(|(_, member)| member.view.as_ref().is_some_and(|view| view.state == State::Online))
+            .map(|(&member, _)| member)
+            .collect();
+        let primary = match verdict.route {
+            Route::To(primary) => Some(primary),
+            _ => None,
+        };
+        match action {
+            Action::Bootstrap(member) => {
+                let Some(order) = order(member) else { return };
+                let serves = primary == Some(member);
+                self.begin(format!("forming the group from {}", pod(member)), follows, async move {
+                    told(if serves { order.bootstrap_alone().await } else { order.bootstrap().await })
+                });
+            }
+            Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
+                let Some(order) = order(member) else { return };
+                self.begin(
+                    format!("letting {} join", pod(member)),
+                    follows,
+                    async move { told(order.join(&online).await) },
+                );
+            }
+            // First what only it has is kept aside; in the next round it is filled.
+            Action::Reclone(member) if self.has_to_keep(member, statement(member)) => {
+                self.not_kept.take_if(|(until, _)| *until <= Instant::now());
+                if let Some((_, failure)) = &self.not_kept {
+                    self.failure = Some(failure.clone());
+                    return;
+                }
+                let Some(order) = order(member) else { return };
+                let keeps = statement(member).map(|said| (member, said.view.gtids.clone()));
+                let folder = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+                self.begin(format!("keeping aside what {} has", pod(member)), None, async move {
+                    told(order.keep_aside(&folder).await)
+                });
+                if let Some(doing) = &mut self.doing {
+                    doing.keeps = keeps;
+                }
+            }
+            // One that was never in the group has what its image brought along, and nothing of the group's.
+            Action::Join(member) | Action::Reclone(member) => {
+                // From a member that serves nobody's writes, where there is one.
+                let donor = online.iter().copied().find(|&other| Some(other) != primary).or(primary);
+                let (Some(order), Some(donor)) = (order(member), donor) else { return };
+                let what = format!("filling {} from {}", pod(member), pod(donor));
+                self.begin(what, follows, async move { told(order.copy(donor).await) });
+            }
+            Action::Leave(member) => {
+                let Some(order) = order(member) else { return };
+                self.begin(format!("letting {} leave", pod(member)), follows, async move { told(order.leave().await) });
+            }
+            Action::MakePrimary(member) => {
+                let uuid = statement(member).map(|said| said.uuid.clone());
+                let (Some(order), Some(uuid)) = (order(member), uuid) else { return };
+                self.begin(format!("making {} the primary", pod(member)), follows, async move {
+                    told(order.make_primary(&uuid).await)
+                });
+            }
+            Action::Restart(member) => {
+                self.replaced = pods.get(&member).and_then(ResourceExt::uid);
+                let (api, name) = (Api::<Pod>::namespaced(self.client.clone(), &wanted.namespace()), pod(member));
+                self.begin(format!("replacing {name}"), follows, async move {
+                    api.delete(&name, &DeleteParams::default()).await.map(|_| ()).map_err(|error| words(&error))
+                });
+            }
+            // The reconcile makes the StatefulSet smaller.
+            Action::Remove(_) => {}
+        }
+    }
+
+    fn begin(
+        &mut self,
+        what: String,
+        follows: Option<Word>,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
+        tracing::info!(what, "begins");
+        self.doing = Some(Doing { what, follows, keeps: None, task: tokio::spawn(work) });
+    }
+
+    /// Whether what a member has is not kept aside yet.
+    fn has_to_keep(&self, member: Ordinal, said: Option<&Statement>) -> bool {
+        let kept =
+            |said: &Statement| self.kept.as_ref().is_some_and(|(of, gtids)| *of == member && *gtids == said.view.gtids);
+        !said.is_some_and(kept)
+    }
+}
+
+fn told(done: Result<(), crate::mysql::Error>) -> Result<(), String> {
+    done.map_err(|error| error.to_string())
+}

@@ -1,0 +1,156 @@
+//! Leads clients. Reads go to the Pods that carry a label; writes to the one Pod that their Service names: what one write
+//! changes, Kubernetes carries out at once, and of two that follow each other often the second one a second later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+use super::Rounds;
+use super::ask::Met;
+use crate::controller::apply::words;
+use crate::controller::keeper::{Wanted, is_member};
+use crate::group::{Condition, Ordinal, Route, State, Verdict};
+use crate::names::{IN_GROUP, OPERATOR, POD_NAME, READS, ROLE};
+
+/// After so many rounds in which a member stayed silent, nobody is led to it any more for reads. One that is known to be
+/// away is left at once.
+const SILENT: u32 = 2;
+
+impl Rounds {
+    /// Leads clients by the Service for writes and by the Pods' labels, and says where writes go then.
+    pub(super) async fn lead(
+        &self,
+        wanted: &Wanted,
+        pods: &BTreeMap<Ordinal, Pod>,
+        verdict: &Verdict,
+        met: &BTreeMap<Ordinal, Met>,
+    ) -> Result<Option<Ordinal>, String> {
+        let led = |pod: &Pod, label: &str, value: &str| pod.labels().get(label).is_some_and(|there| there == value);
+        let now = |label: &'static str, value: &'static str| {
+            pods.iter().filter(move |(_, pod)| led(pod, label, value)).map(|(&member, _)| member)
+        };
+        let primary = match verdict.route {
+            Route::Keep => now(ROLE, "primary").next(),
+            Route::Nobody => None,
+            Route::To(member) => Some(member),
+        };
+        let answers = |member: &Ordinal| match met.get(member) {
+            Some(Met::Answered(_)) => true,
+            Some(Met::Away) | None => false,
+            Some(Met::Silent | Met::Refused) => self.silent.get(member).is_none_or(|rounds| *rounds < SILENT),
+        };
+        let may_read: BTreeSet<_> = match verdict.route {
+            Route::Keep => now(READS, "true").collect(),
+            Route::Nobody => BTreeSet::new(),
+            Route::To(_) => verdict.readers.clone(),
+        };
+        let mut readers: BTreeSet<_> = may_read.iter().copied().filter(answers).collect();
+        if readers.is_empty() {
+            readers = primary.into_iter().collect();
+        }
+        let in_group = |member: &Ordinal| {
+            met.get(member).and_then(Met::statement).is_some_and(|said| said.view.state == State::Online)
+        };
+        let patches = pods.iter().filter_map(|(member, pod)| {
+            let role = match verdict.route {
+                _ if primary == Some(*member) => Some("primary"),
+                Route::To(_) if in_group(member) => Some("replica"),
+                Route::Keep => pod.labels().get(ROLE).map(String::as_str),
+                _ => None,
+            };
+            let reads = readers.contains(member).then_some("true");
+            let there = |label: &str| pod.labels().get(label).map(String::as_str);
+            (there(ROLE) != role || there(READS) != reads).then(|| (pod.name_any(), role, reads))
+        });
+        let namespace = wanted.namespace();
+        let patched = patches.map(|(pod, role, reads)| {
+            tracing::info!(namespace, pod, role, reads, "clients are led anew");
+            label(&self.client, &namespace, pod, role, reads)
+        });
+        let gates = pods.iter().filter_map(|(member, pod)| {
+            let inside = match (&verdict.route, &verdict.condition) {
+                (Route::Keep, _) => return None,
+                (Route::Nobody, _) => false,
+                (Route::To(_), Condition::Degraded(missing)) => !missing.contains(member),
+                (Route::To(_), _) => in_group(member),
+            };
+            (is_member(pod) && is_in_group(pod) != inside)
+                .then(|| pod.name_any())
+                .map(|pod| admit(&self.client, &namespace, pod, inside))
+        });
+        let services = self.cache.services(&wanted.stack).map_err(|error| error.to_string())?;
+        let target = primary.map(|member| wanted.names.pod(member)).unwrap_or_default();
+        let moves = services.iter().filter(|service| {
+            let named = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()?.get(POD_NAME));
+            !matches!(verdict.route, Route::Keep) && named.is_some_and(|named| *named != target)
+        });
+        let moved = moves.map(|service| {
+            let service = service.name_any();
+            tracing::info!(namespace, service, pod = target, "writes are led anew");
+            select(&self.client, &namespace, service, &target)
+        });
+        let (moved, labelled) = (future::try_join_all(moved), future::try_join_all(patched));
+        let done = future::try_join3(moved, labelled, future::try_join_all(gates));
+        done.await.map_err(|error| words(&error))?;
+        Ok(primary)
+    }
+}
+
+fn is_in_group(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == IN_GROUP && condition.status == "True")
+}
+
+/// Leads a Service to one Pod, or to none where the name is empty.
+///
+/// # Errors
+/// The API server refuses. A Service that has gone is no error.
+pub async fn select(client: &Client, namespace: &str, service: String, pod: &str) -> Result<(), kube::Error> {
+    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let how = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"spec": {"selector": {POD_NAME: pod}}}));
+    gone_is_fine(api.patch(&service, &how, &patch).await)
+}
+
+/// Says of a Pod what clients may do with it.
+///
+/// # Errors
+/// The API server refuses. A Pod that has gone is no error.
+pub async fn label(
+    client: &Client,
+    namespace: &str,
+    pod: String,
+    role: Option<&str>,
+    reads: Option<&str>,
+) -> Result<(), kube::Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let how = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": {"labels": {ROLE: role, READS: reads}}}));
+    gone_is_fine(api.patch_metadata(&pod, &how, &patch).await)
+}
+
+/// Says of a Pod whether it is in its group, without which it is not ready.
+///
+/// # Errors
+/// The API server refuses. A Pod that has gone is no error.
+pub async fn admit(client: &Client, namespace: &str, pod: String, inside: bool) -> Result<(), kube::Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let how = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
+    let status = if inside { "True" } else { "False" };
+    // Strategic: of the list of conditions, this one alone.
+    let condition = json!({"type": IN_GROUP, "status": status, "lastTransitionTime": Timestamp::now()});
+    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
+    gone_is_fine(api.patch_status(&pod, &how, &patch).await)
+}
+
+fn gone_is_fine<T>(patched: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match patched {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        patched => patched.map(|_| ()),
+    }
+}
