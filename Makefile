@@ -45,6 +45,7 @@ lint: ## check format, lints, documentation and scripts
 	@tests/lint
 
 generate: ## write all generated files anew: the custom resource, its reference, the OpenAPI document, the tables in docs/
+	@mkdir -p target
 	@cargo run --quiet -p tandem-operator -- crd >target/crd.yaml && mv target/crd.yaml manifests/crd/webstacks.yaml
 	@cargo run --quiet -p tandem-operator -- reference >target/webstack.md && mv target/webstack.md docs/webstack.md
 	@cargo run --quiet -p tandem-webapp -- openapi >target/openapi.json && mv target/openapi.json docs/openapi.json

@@ -16,7 +16,7 @@ use crate::operator::{Away, holder};
 
 mod full;
 
-fn number(variable: &str, default: u64) -> u64 {
+pub(crate) fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
@@ -42,7 +42,7 @@ fn each_fault_again_and_again() {
     }
     for (what, members) in [("two of three, the primary too", 0..2), ("both others", 1..3), ("all three", 0..3)] {
         for fault in [Fault::Crash, Fault::Deletion, Fault::NetworkLoss] {
-            let once = |_| scene.suffer(fault, &scene.members()[members.clone()]).0;
+            let once = |_| scene.suffer(fault, &scene.members()[members.clone()]).0.milliseconds;
             tell(&format!("{fault:?} of {what}"), rounds().map(once).collect());
         }
     }
@@ -69,7 +69,7 @@ fn while_the_operator_is_away_the_group_elects_and_clients_follow_later() {
             wait_for("the new primary", PATIENCE, || (primary(&scene.stack) != members[0]).then_some(()));
             whole(&scene.stack, "3/3");
         });
-        println!("{fault:?} of the primary without an operator, until it is back: {pause} ms");
+        println!("{fault:?} of the primary without an operator, until it is back: {pause}");
     }
     scene.writer.none_is_lost();
 }

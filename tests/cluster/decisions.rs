@@ -153,7 +153,7 @@ fn fewer_members_and_an_emptied_node_leave_the_others_their_majority() {
         drop(harm);
         stack.settled();
     });
-    println!("from three members to one, while one is frozen: writes paused for {pause} ms");
+    println!("from three members to one, while one is frozen: writes paused for {pause}");
     stack.patch(json!({"mysql": {"instances": 3}}));
     whole(stack, "3/3");
     stack.settled();

@@ -8,7 +8,7 @@ use tandem_tests::docker::wait_for;
 use tandem_tests::http::{Met, under_load};
 
 use self::fault::Fault;
-use self::writer::{Writer, ask, try_ask};
+use self::writer::{Pause, Writer, ask, try_ask};
 use crate::kubectl::{Namespace, PATIENCE, Stack, cluster_or_skip, small};
 
 pub(crate) mod fault;
@@ -71,8 +71,8 @@ impl<'a> Scene<'a> {
     }
 
     /// Lets something happen to these members, waits until clients are led past them, heals what has to be healed, and
-    /// waits until all are back. Returns for how long no row was acknowledged, in milliseconds, and what readers met.
-    pub(crate) fn suffer(&self, fault: Fault, victims: &[String]) -> (u64, Met) {
+    /// waits until all are back. Returns for how long no row was acknowledged, and what readers met.
+    pub(crate) fn suffer(&self, fault: Fault, victims: &[String]) -> (Pause, Met) {
         let before = primary(&self.stack);
         let elects = victims.contains(&before) && victims.len() == 1;
         let run = || {
@@ -87,7 +87,7 @@ impl<'a> Scene<'a> {
         let (pause, met) = under_load(self.stack.address(), READERS, true, "GET", || self.writer.during(run));
         let (answered, failed) = (met.served_by.values().sum::<u32>(), met.lost.len());
         println!(
-            "{fault:?} of {victims:?}, led by {before}: writes paused for {pause} ms, {failed} of {answered} reads failed"
+            "{fault:?} of {victims:?}, led by {before}: writes paused for {pause}, {failed} of {answered} reads failed"
         );
         (pause, met)
     }
@@ -96,7 +96,7 @@ impl<'a> Scene<'a> {
     pub(crate) fn suffer_one(&self, fault: Fault, victim: &str) -> u64 {
         let (pause, met) = self.suffer(fault, &[victim.to_owned()]);
         assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
-        pause
+        pause.milliseconds
     }
 
     fn is_degraded(&self) -> bool {
@@ -152,14 +152,14 @@ fn new_settings_reach_the_primary_last_and_a_person_moves_it() {
         }
         whole(&stack, "3/3");
     });
-    println!("an option changes: writes paused for {pause} ms");
+    println!("an option changes: writes paused for {pause}");
     let before = primary(&stack);
     let wish = (0..3).map(|member| format!("shop-mysql-{member}")).find(|pod| *pod != before).unwrap();
     let pause = writer.during(|| {
         namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/primary={wish}")]);
         wait_for("the wish", PATIENCE, || (primary(&stack) == wish).then_some(()));
     });
-    println!("a person moves the primary: writes paused for {pause} ms");
+    println!("a person moves the primary: writes paused for {pause}");
     writer.none_is_lost();
 }
 
@@ -178,13 +178,13 @@ fn a_single_server_becomes_a_group_and_keeps_its_rows() {
         whole(&stack, "3/3");
         stack.settled();
     });
-    println!("from 1 to 3 instances: writes paused for {pause} ms");
+    println!("from 1 to 3 instances: writes paused for {pause}");
     assert_ne!(primary(&stack), "shop-mysql-0");
     let pause = writer.during(|| {
         stack.patch(json!({"mysql": {"instances": 1}}));
         whole(&stack, "1/1");
         stack.settled();
     });
-    println!("from 3 to 1 instances: writes paused for {pause} ms");
+    println!("from 3 to 1 instances: writes paused for {pause}");
     writer.none_is_lost_of(&["shop-mysql-0"]);
 }

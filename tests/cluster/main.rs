@@ -10,6 +10,8 @@ mod decisions;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod group;
 #[cfg(test)]
 mod kubectl;

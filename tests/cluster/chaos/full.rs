@@ -83,7 +83,7 @@ fn full_disks_lose_nothing() {
     println!("while the disks are full: {}", stack.get()["status"]["mysql"]);
     small.resize(2000);
     let pause = scene.writer.during(|| whole(stack, "3/3"));
-    println!("until there was room again, writes paused for {pause} ms; {}", stack.get()["status"]["mysql"]);
+    println!("until there was room again, writes paused for {pause}; {}", stack.get()["status"]["mysql"]);
     assert_eq!(stack.condition("Blocked").0, "False");
     scene.writer.none_is_lost();
 }

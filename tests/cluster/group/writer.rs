@@ -26,6 +26,20 @@ fn client(pod: &str, within: &str, statement: &str) -> [String; 6] {
     ["exec", pod, "--", "sh", "-c", &script].map(str::to_owned)
 }
 
+/// A time without an acknowledged row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pause {
+    pub(crate) milliseconds: u64,
+    /// When the first row afterwards was acknowledged, in milliseconds since 1970.
+    pub(crate) until: u64,
+}
+
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ms", self.milliseconds)
+    }
+}
+
 /// Writes rows, one after the other, for as long as its Pod lives.
 pub(crate) struct Writer<'a>(&'a Namespace);
 
@@ -93,14 +107,15 @@ impl<'a> Writer<'a> {
         wait_for("acknowledged rows", PATIENCE, || (self.acknowledged().len() > before + 10).then_some(()));
     }
 
-    /// The longest pause while `run` runs and shortly afterwards, in milliseconds.
-    pub(crate) fn during(&self, run: impl FnOnce()) -> u64 {
+    /// The longest pause while `run` runs and shortly afterwards.
+    pub(crate) fn during(&self, run: impl FnOnce()) -> Pause {
         let before = self.acknowledged().len();
         run();
         self.goes_on(self.acknowledged().len());
         let rows = self.acknowledged();
         let since = rows.get(before.saturating_sub(1)..).unwrap_or_default();
-        since.windows(2).map(|pair| pair[1].1 - pair[0].1).max().unwrap_or_default()
+        let pauses = since.windows(2).map(|pair| Pause { milliseconds: pair[1].1 - pair[0].1, until: pair[1].1 });
+        pauses.max().unwrap_or_default()
     }
 
     /// Every acknowledged row is on every member.
