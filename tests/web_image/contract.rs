@@ -145,6 +145,8 @@ fn what_is_too_large_or_too_slow_is_refused() {
     assert_eq!(container.get_with("/", &long).status, 431);
     for (status, answer) in [
         (414, container.get(&format!("/api/v1/employees?q={}", "a".repeat(3000)))),
+        // As a client asks that takes nginx for its proxy.
+        (414, container.get(&format!("http://a:80/api/v1/employees?q={}", "a".repeat(3000)))),
         (431, container.get_with("/api/v1/x", &long)),
     ] {
         assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/problem+json")));

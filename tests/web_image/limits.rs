@@ -110,6 +110,23 @@ fn a_header_byte_by_byte_has_the_time_of_one_header() {
 }
 
 #[test]
+fn a_body_byte_by_byte_ends_with_the_answer() {
+    let options = ["-e", "CLIENT_TIMEOUT=1", "-e", "APP_COMMAND=webapp serve"];
+    let database = ["-e", "DATABASE_HOST=127.0.0.1", "-e", "DATABASE_USER=a", "-e", "DATABASE_PASSWORD=a"];
+    let container = strict(&image_or_skip!(), &[&options[..], &database].concat()).serving();
+    for method in ["POST", "GET"] {
+        let mut stream = TcpStream::connect(direct(&container)).unwrap();
+        let head = format!("{method} /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let began = Instant::now();
+        while stream.write_all(b"x").is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(4), "{method}: each byte gives it more time");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
 fn a_client_that_stops_reading_is_let_go_of_and_so_is_the_application() {
     let container = strict(&image_or_skip!(), &["-e", "CLIENT_TIMEOUT=1"]).serving();
     let mut stream = TcpStream::connect(direct(&container)).unwrap();

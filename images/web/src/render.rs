@@ -39,6 +39,8 @@ struct Nginx<'a> {
     client_limits: &'a ClientLimits,
     trusted_proxies: &'a [Network],
     application: Option<String>,
+    /// Whether a body is passed on as it comes: whoever is behind lets go of a client that takes its time.
+    bodies_pass: bool,
     proxy: Option<Proxy>,
 }
 
@@ -87,6 +89,7 @@ pub(crate) fn nginx(settings: &Settings, machine: &Machine) -> Result<String, as
         client_limits: &settings.client_limits,
         trusted_proxies: &settings.trusted_proxies,
         application,
+        bodies_pass: settings.role == Role::Proxy || settings.application.own,
         proxy,
     }
     .render()

@@ -218,6 +218,8 @@ pub(crate) struct Application {
     pub(crate) command: Vec<String>,
     pub(crate) check: Option<Vec<String>>,
     pub(crate) listen: Listen,
+    /// Whether it is ours, which reads no body.
+    pub(crate) own: bool,
 }
 
 /// Numbers that go into nginx's configuration as they are.
@@ -284,8 +286,8 @@ impl Settings {
             )));
         }
         let command = COMMAND.require(environment)?;
-        let own_check =
-            (Some(&command) == self::command(WEBAPP).as_ref()).then(|| WEBAPP_CHECK.map(str::to_owned).into());
+        let own = Some(&command) == self::command(WEBAPP).as_ref();
+        let own_check = own.then(|| WEBAPP_CHECK.map(str::to_owned).into());
         let check = CHECK.read(environment)?.or(own_check);
         let default_networks = match role {
             Role::App => networks(PRIVATE),
@@ -294,7 +296,7 @@ impl Settings {
         Ok(Self {
             port,
             role,
-            application: Application { command, check, listen },
+            application: Application { command, check, listen, own },
             upstream: UPSTREAM.require(environment)?,
             trusted_proxies: TRUSTED.read(environment)?.or(default_networks).unwrap_or_default(),
             metrics_public: METRICS_PUBLIC.require(environment)?,
