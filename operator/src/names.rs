@@ -37,6 +37,9 @@ pub const FUTURE_GROUP: &str = "tandem.dev/future-group";
 /// On each Pod of a StatefulSet, by Kubernetes: its own name. The Service for writes selects the primary of a group by it.
 pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
+/// In the place of a Pod's name: no Pod of a StatefulSet is called so.
+pub const NOBODY: &str = "none";
+
 /// On the Pod of a group's member: `primary` or `replica`, where it is in the group.
 pub const ROLE: &str = "tandem.dev/role";
 

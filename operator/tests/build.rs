@@ -427,7 +427,7 @@ fn clients_of_a_group_are_led_and_members_reach_each_other() {
         let service = objects.services.iter().find(|service| service.name_any() == name).unwrap();
         service.spec.clone().unwrap().selector.unwrap()
     };
-    assert_eq!(selector("shop-mysql")[POD_NAME], "", "nobody is the primary yet");
+    assert_eq!(selector("shop-mysql")[POD_NAME], "none", "nobody is the primary yet");
     assert_eq!(selector("shop-mysql-read")["tandem.dev/reads"], "true");
     assert_eq!(selector("shop-mysql-nodes").len(), 4);
     let policy = objects.network_policies.iter().find(|policy| policy.name_any() == "shop-mysql").unwrap();

@@ -31,9 +31,13 @@ fn the_volume_of_a_single_server_grows_as_well() {
         assert!(fill(&namespace, "shop-mysql-0"));
     }
     wait_for("a larger volume", PATIENCE, || (claims(&namespace) == ["1Gi"]).then_some(()));
+    wait_for("an event", PATIENCE, || (stack.events("StorageLow") >= 1).then_some(()));
+    wait_for("room", PATIENCE, || {
+        let member = stack.get()["status"]["mysql"]["members"][0].clone();
+        assert_eq!(member["state"], "ALONE");
+        (member["used"].as_u64()? < 75).then_some(())
+    });
     stack.wait("StorageLow", "False", "StorageSuffices", PATIENCE);
-    assert!(stack.events("StorageLow") >= 1);
-    assert_eq!(stack.get()["status"]["mysql"]["members"][0]["state"], "ALONE");
 }
 
 #[test]

@@ -87,11 +87,13 @@ pub fn ok(what: &str, output: Output) -> String {
 pub fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
+        let began = Instant::now();
         if let Some(found) = check() {
             return found;
         }
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
-        thread::sleep(Duration::from_millis(50));
+        // A look that costs much, such as a start of kubectl, is taken less often: it must not slow down what it waits for.
+        thread::sleep(Duration::from_millis(50).max(2 * began.elapsed()));
     }
 }
 

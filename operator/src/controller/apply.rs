@@ -350,7 +350,12 @@ fn find<'a, K: Child>(objects: &'a [K], name: &str) -> Option<&'a K> {
 /// The object as JSON, with its own checksum in it.
 fn document<K: Child>(object: &K) -> serde_json::Result<Value> {
     let mut value = json(object)?;
-    value["metadata"]["annotations"][APPLIED] = checksum(&value).into();
+    // Whom the Service for writes names is not this document's to say: it takes over what it finds.
+    let mut fixed = value.clone();
+    if let Some(named) = fixed.pointer_mut("/spec/selector").and_then(|selector| selector.get_mut(names::POD_NAME)) {
+        named.take();
+    }
+    value["metadata"]["annotations"][APPLIED] = checksum(&fixed).into();
     Ok(value)
 }
 

@@ -190,19 +190,27 @@ fn mysql(
     (state, Some(status))
 }
 
+/// The state of a server that is in no group.
+const ALONE: &str = "ALONE";
+
 /// What is told of a server that runs alone, once it has said how full its volume is.
 fn alone(observed: &Observed, ready: bool) -> Vec<MemberStatus> {
     let stack = &*observed.stack;
     if stack.spec.suspend {
         return Vec::new();
     }
-    let before = stack.status.as_ref().and_then(|status| status.mysql.as_ref()).map(|before| before.members.clone());
-    let told = observed.used_alone.map(|used| {
-        let (name, state) = (group::pod(observed, 0), "ALONE".to_owned());
-        let role = ready.then(|| "primary".to_owned());
-        vec![MemberStatus { name, state, role, used: Some(used.percent), ..MemberStatus::default() }]
+    let before = stack.status.iter().filter_map(|status| status.mysql.as_ref()).flat_map(|before| &before.members);
+    // Of a group that there was before, nothing is kept.
+    let before = before.clone().find(|member| member.state == ALONE).and_then(|member| member.used);
+    let used = observed.used_alone.map(|used| used.percent).or(before);
+    let member = used.map(|used| MemberStatus {
+        name: group::pod(observed, 0),
+        state: ALONE.to_owned(),
+        role: ready.then(|| "primary".to_owned()),
+        used: Some(used),
+        ..MemberStatus::default()
     });
-    told.or(before).unwrap_or_default()
+    member.into_iter().collect()
 }
 
 fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String, String)>) -> (State, WebStatus) {

@@ -103,7 +103,7 @@ fn takes_writes(observed: &Observed) -> String {
     let named = || selector(observed)?.get(names::POD_NAME).cloned();
     let told = || Some(names::member(&observed.stack, observed.group.as_ref()?.primary?));
     let before = || observed.stack.status.as_ref()?.mysql.as_ref()?.primary.clone();
-    named().or_else(told).or_else(before).unwrap_or_default()
+    named().or_else(told).or_else(before).unwrap_or_else(|| names::NOBODY.to_owned())
 }
 
 /// Pods that crash or cannot start while a newer version of the StatefulSet waits for them to become ready: Kubernetes

@@ -50,6 +50,11 @@ pub(super) fn build(observed: &Observed, around: &Surroundings, objects: &mut Ob
     // The first version's Pods start beside the migration: ready before it, they would be unready during it.
     let waits = !web.migrate_command.is_empty();
     data.insert("WAIT_FOR_MIGRATIONS".to_owned(), waits.to_string());
+    // A server that asks for no share of a busy node's processors may get none for a second: that is no outage. Of several,
+    // the next one is asked meanwhile.
+    if stack.spec.mysql.is_some() && !observed.is_group() {
+        data.insert("DATABASE_CONNECT_TIMEOUT".to_owned(), "3".to_owned());
+    }
     objects.config_maps.push(ConfigMap { metadata: metadata(), data: Some(data), ..ConfigMap::default() });
     objects.service_accounts.push(ServiceAccount {
         metadata: metadata(),

@@ -16,6 +16,20 @@ use crate::names::{self, Component};
 /// Between two questions to a server.
 const MEASURE: Duration = Duration::from_secs(30);
 
+/// The same where it lets root not in: it may have been told so on purpose.
+const REFUSED: Duration = Duration::from_secs(900);
+
+/// Why a server did not say how much it uses.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{}", words(.0))]
+    Api(#[from] kube::Error),
+    #[error("the Secret has no {} that is text", names::ROOT_PASSWORD)]
+    NoPassword,
+    #[error("{0}")]
+    Sql(#[from] mysql::Error),
+}
+
 /// A server that runs alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Alone {
@@ -54,6 +68,7 @@ impl Gauge {
         let mut password = None;
         loop {
             let server = self.server.borrow_and_update().clone();
+            let mut pause = MEASURE;
             match self.measure(&server, &mut password).await {
                 Ok(used)
                     if self.told.send_if_modified(|told| used.is_some() && std::mem::replace(told, used) != used) =>
@@ -64,33 +79,34 @@ impl Gauge {
                 Err(error) => {
                     // Somebody may have made a new one.
                     password = None;
+                    if matches!(&error, Error::Sql(error) if error.is_access_denied()) {
+                        pause = REFUSED;
+                    }
                     let (namespace, secret) = (&server.namespace, &server.credentials);
-                    tracing::debug!(namespace, secret, error, "a server did not say how much of its volume it uses");
+                    tracing::debug!(namespace, secret, %error, "a server did not say how much of its volume it uses");
                 }
             }
             // Another address, or another capacity, is worth a question at once.
-            if let Ok(Err(_)) = tokio::time::timeout(MEASURE, self.server.changed()).await {
+            if let Ok(Err(_)) = tokio::time::timeout(pause, self.server.changed()).await {
                 return;
             }
         }
     }
 
     /// `None` while there is nobody to ask.
-    async fn measure(&self, server: &Alone, password: &mut Option<String>) -> Result<Option<Usage>, String> {
+    async fn measure(&self, server: &Alone, password: &mut Option<String>) -> Result<Option<Usage>, Error> {
         let (Some(address), Some(capacity)) = (&server.address, server.capacity) else { return Ok(None) };
         let password = match password {
             Some(password) => password,
             None => password.insert(self.read_password(server).await?),
         };
-        let used = mysql::used(address, password).await.map_err(|error| error.to_string())?;
-        Ok(Usage::of(used, capacity))
+        Ok(Usage::of(mysql::used(address, password).await?, capacity))
     }
 
-    async fn read_password(&self, server: &Alone) -> Result<String, String> {
+    async fn read_password(&self, server: &Alone) -> Result<String, Error> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &server.namespace);
-        let secret = api.get(&server.credentials).await.map_err(|error| words(&error))?;
+        let secret = api.get(&server.credentials).await?;
         let value = secret.data.and_then(|mut data| data.remove(names::ROOT_PASSWORD));
-        let value = value.ok_or_else(|| format!("it has no {}", names::ROOT_PASSWORD))?;
-        String::from_utf8(value.0).map_err(|error| error.to_string())
+        value.and_then(|value| String::from_utf8(value.0).ok()).ok_or(Error::NoPassword)
     }
 }

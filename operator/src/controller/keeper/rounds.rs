@@ -35,6 +35,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// The same while not all is well: an election may end at any moment, and writers wait until they are led to its winner.
 const PERIOD_OF_TROUBLE: Duration = Duration::from_millis(200);
 
+/// How long trouble is looked at more often: what lasts longer is no election.
+const TROUBLE: Duration = Duration::from_secs(60);
+
 /// A keeper's work, and what it remembers from one round to the next: nothing that would not be found out again.
 pub(super) struct Rounds {
     client: Client,
@@ -43,8 +46,10 @@ pub(super) struct Rounds {
     told: watch::Sender<Option<Report>>,
     news: News,
     servers: BTreeMap<Ordinal, Server>,
-    /// In how many rounds in a row members did not answer.
-    silent: BTreeMap<Ordinal, u32>,
+    /// Since when members do not answer.
+    silent: BTreeMap<Ordinal, Instant>,
+    /// Since when not all is well.
+    trouble: Option<Instant>,
     keys: Keys,
     /// How many bytes of their volumes members use, as they said last.
     used: BTreeMap<Ordinal, u64>,
@@ -89,6 +94,7 @@ impl Rounds {
             news,
             servers: BTreeMap::new(),
             silent: BTreeMap::new(),
+            trouble: None,
             keys: Keys::default(),
             used: BTreeMap::new(),
             measuring: None,
@@ -143,7 +149,11 @@ impl Rounds {
         }
         let calm = verdict.condition == Condition::Healthy && self.silent.is_empty() && self.doing.is_none();
         self.tell(wanted, &group, verdict, primary);
-        Ok(if calm { PERIOD } else { PERIOD_OF_TROUBLE })
+        let trouble = self.trouble.get_or_insert_with(Instant::now).elapsed();
+        if calm {
+            self.trouble = None;
+        }
+        Ok(if calm || trouble > TROUBLE { PERIOD } else { PERIOD_OF_TROUBLE })
     }
 
     fn pods(&self, wanted: &Wanted) -> Result<BTreeMap<Ordinal, Pod>, String> {

@@ -132,7 +132,7 @@ impl Rounds {
         let says_nothing = |met: &Met| matches!(met, Met::Silent | Met::Refused);
         self.silent.retain(|member, _| met.get(member).is_some_and(says_nothing));
         for member in met.iter().filter(|(_, met)| says_nothing(met)).map(|(&member, _)| member) {
-            *self.silent.entry(member).or_default() += 1;
+            self.silent.entry(member).or_insert_with(Instant::now);
         }
         met
     }

@@ -2,6 +2,7 @@
 //! changes, Kubernetes carries out at once, and of two that follow each other often the second one a second later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::future;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -15,11 +16,11 @@ use super::ask::Met;
 use crate::controller::apply::words;
 use crate::controller::keeper::{Wanted, is_member};
 use crate::group::{Condition, Ordinal, Route, State, Verdict};
-use crate::names::{IN_GROUP, OPERATOR, POD_NAME, READS, ROLE};
+use crate::names::{IN_GROUP, NOBODY, OPERATOR, POD_NAME, READS, ROLE};
 
-/// After so many rounds in which a member stayed silent, nobody is led to it any more for reads. One that is known to be
-/// away is left at once.
-const SILENT: u32 = 2;
+/// After a member has been silent for so long, nobody is led to it any more for reads. One that is known to be away is left
+/// at once.
+const SILENT: Duration = Duration::from_millis(600);
 
 impl Rounds {
     /// Leads clients by the Service for writes and by the Pods' labels, and says where writes go then.
@@ -42,7 +43,7 @@ impl Rounds {
         let answers = |member: &Ordinal| match met.get(member) {
             Some(Met::Answered(_)) => true,
             Some(Met::Away) | None => false,
-            Some(Met::Silent | Met::Refused) => self.silent.get(member).is_none_or(|rounds| *rounds < SILENT),
+            Some(Met::Silent | Met::Refused) => self.silent.get(member).is_none_or(|since| since.elapsed() < SILENT),
         };
         let may_read: BTreeSet<_> = match verdict.route {
             Route::Keep => now(READS, "true").collect(),
@@ -84,15 +85,13 @@ impl Rounds {
                 .map(|pod| admit(&self.client, &namespace, pod, inside))
         });
         let services = self.cache.services(&wanted.stack).map_err(|error| error.to_string())?;
-        let target = primary.map(|member| wanted.names.pod(member)).unwrap_or_default();
-        let moves = services.iter().filter(|service| {
-            let named = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()?.get(POD_NAME));
-            !matches!(verdict.route, Route::Keep) && named.is_some_and(|named| *named != target)
-        });
-        let moved = moves.map(|service| {
-            let service = service.name_any();
-            tracing::info!(namespace, service, pod = target, "writes are led anew");
-            select(&self.client, &namespace, service, &target)
+        let writes = services.iter().find(|service| service.name_any() == wanted.names.set);
+        let named = writes.and_then(|writes| writes.spec.as_ref()?.selector.as_ref()?.get(POD_NAME));
+        let primary_pod = primary.map(|member| wanted.names.pod(member));
+        let moved = named.and_then(|named| renamed(verdict.route, primary_pod.as_deref(), named)).map(|pod| {
+            let service = wanted.names.set.clone();
+            tracing::info!(namespace, service, pod, "writes are led anew");
+            select(&self.client, &namespace, service, pod)
         });
         let (moved, labelled) = (future::try_join_all(moved), future::try_join_all(patched));
         let done = future::try_join3(moved, labelled, future::try_join_all(gates));
@@ -101,12 +100,21 @@ impl Rounds {
     }
 }
 
+/// Whom the Service for writes has to name in the place of `named`, if somebody else. `primary` is who is labelled so where
+/// clients are kept where they are: a Pod that was made anew has no label, and the name of the one before it.
+fn renamed<'a>(route: Route, primary: Option<&'a str>, named: &str) -> Option<&'a str> {
+    match (route, primary) {
+        (Route::Keep, Some(_)) => None,
+        (_, primary) => Some(primary.unwrap_or(NOBODY)).filter(|now| *now != named),
+    }
+}
+
 fn is_in_group(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == IN_GROUP && condition.status == "True")
 }
 
-/// Leads a Service to one Pod, or to none where the name is empty.
+/// Leads a Service to one Pod, or to none by [`NOBODY`].
 ///
 /// # Errors
 /// The API server refuses. A Service that has gone is no error.
@@ -152,5 +160,29 @@ fn gone_is_fine<T>(patched: Result<T, kube::Error>) -> Result<(), kube::Error> {
     match patched {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         patched => patched.map(|_| ()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::another_primary(Route::To(1), Some("db-1"), "db-0", Some("db-1"))]
+    #[case::the_same(Route::To(1), Some("db-1"), "db-1", None)]
+    #[case::the_first(Route::To(0), Some("db-0"), NOBODY, Some("db-0"))]
+    #[case::nobody_serves(Route::Nobody, None, "db-0", Some(NOBODY))]
+    #[case::nobody_served(Route::Nobody, None, NOBODY, None)]
+    #[case::unclear(Route::Keep, Some("db-0"), "db-0", None)]
+    #[case::unclear_and_labels_are_old(Route::Keep, Some("db-0"), "db-1", None)]
+    #[case::who_was_named_is_another_pod_now(Route::Keep, None, "db-0", Some(NOBODY))]
+    fn the_service_for_writes_names(
+        #[case] route: Route,
+        #[case] primary: Option<&str>,
+        #[case] named: &str,
+        #[case] expected: Option<&str>,
+    ) {
+        assert_eq!(renamed(route, primary, named), expected);
     }
 }
