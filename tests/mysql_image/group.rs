@@ -15,6 +15,7 @@ fn server(image: &Image, network: &Network, host: &str, id: &str) -> Container {
         ("SERVER_ID", id),
         ("REPORT_HOST", host),
         ("PLUGIN_LOAD_ADD", "group_replication.so"),
+        ("LOOSE_GROUP_REPLICATION_START_ON_BOOT", "OFF"),
         ("LOOSE_GROUP_REPLICATION_GROUP_NAME", GROUP),
         ("LOOSE_GROUP_REPLICATION_COMMUNICATION_STACK", "MYSQL"),
         ("LOOSE_GROUP_REPLICATION_LOCAL_ADDRESS", &address),

@@ -112,8 +112,10 @@ fn a_header_byte_by_byte_has_the_time_of_one_header() {
 #[test]
 fn a_body_byte_by_byte_ends_with_the_answer() {
     let options = ["-e", "CLIENT_TIMEOUT=1", "-e", "APP_COMMAND=webapp serve"];
-    let database = ["-e", "DATABASE_HOST=127.0.0.1", "-e", "DATABASE_USER=a", "-e", "DATABASE_PASSWORD=a"];
-    let container = strict(&image_or_skip!(), &[&options[..], &database].concat()).serving();
+    let database = ["DATABASE_HOST=127.0.0.1", "DATABASE_NAME=a", "DATABASE_USER=a", "DATABASE_PASSWORD=a"];
+    let options: Vec<_> =
+        options.into_iter().chain(database.into_iter().flat_map(|variable| ["-e", variable])).collect();
+    let container = strict(&image_or_skip!(), &options).serving();
     for method in ["POST", "GET"] {
         let mut stream = TcpStream::connect(direct(&container)).unwrap();
         let head = format!("{method} /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
