@@ -85,7 +85,9 @@ pub(crate) struct Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for what in [&["get", "ws,pods,jobs,pvc", "-o", "wide"][..], &["describe", "ws"], &["get", "events"]] {
+            let logs = ["logs", "--prefix", "--tail=20", "-l", "app.kubernetes.io/component in (web,migration,mysql)"];
+            for what in [&["get", "ws,pods,jobs,pvc", "-o", "wide"][..], &["describe", "ws"], &["get", "events"], &logs]
+            {
                 let shown = self.run(what);
                 eprintln!("── {what:?}\n{}", String::from_utf8_lossy(&shown.stdout));
             }
