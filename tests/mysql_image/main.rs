@@ -11,8 +11,6 @@ mod dataset;
 #[cfg(test)]
 mod first_start;
 #[cfg(test)]
-mod group;
-#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod interruption;
