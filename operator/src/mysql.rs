@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row, raw_sql};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::group::gtid::{GtidSet, Invalid};
 use crate::group::{Ordinal, Seen, State, View};
@@ -22,8 +23,14 @@ pub const PORT: u16 = 3306;
 /// Where members keep aside what they are about to lose: a folder of their volume that MySQL itself takes no notice of.
 pub const ASIDE: &str = "/var/lib/mysql-aside";
 
-/// How long a member may take to say how it stands.
+/// How long a member may take to say how it stands, on a connection that there is.
 const GLANCE: Duration = Duration::from_millis(1500);
+
+/// How long a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long root may take to make the operator's account, which is written to the disk.
+const MAKE: Duration = Duration::from_secs(15);
 
 /// How long the statements may take that change something, but for copying all data.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +62,9 @@ pub enum Error {
     /// It names its transactions in a way that nobody understands.
     #[error("{0}")]
     Gtids(#[from] Invalid),
+    /// The conversation was ended from within.
+    #[error("{0}")]
+    Ended(#[from] JoinError),
 }
 
 impl Error {
@@ -140,12 +150,15 @@ pub struct Statement {
 pub struct Server {
     address: String,
     connection: Option<MySqlConnection>,
+    /// The question that it is about to answer, one at most. It goes on when nobody waits for it any more: a busy member
+    /// would never get to the end of one that is begun anew each time.
+    conversation: JoinSet<Result<(MySqlConnection, Statement), Error>>,
 }
 
 impl Server {
     /// A server at this address, not connected yet.
     pub fn at(address: &str) -> Self {
-        Self { address: address.to_owned(), connection: None }
+        Self { address: address.to_owned(), connection: None, conversation: JoinSet::new() }
     }
 
     /// Where it is.
@@ -153,22 +166,31 @@ impl Server {
         &self.address
     }
 
-    /// Asks it how it stands. A server that does not know the operator's account gets it first.
+    /// Asks it how it stands, or waits on for the answer to an earlier question. A server that does not know the
+    /// operator's account gets it first.
     ///
     /// # Errors
     /// It does not answer in time, or not as expected; the next question goes through a new connection.
     pub async fn ask(&mut self, names: &Names, passwords: &Passwords) -> Result<Statement, Error> {
-        // Whatever ends this takes the connection along.
-        let known = self.connection.take();
-        let conversation = async {
-            let mut connection = match known {
-                Some(connection) => connection,
-                None => log_in(&self.address, passwords).await?,
-            };
-            let statement = look(&mut connection, names).await?;
-            Ok((connection, statement))
-        };
-        let (connection, statement) = limited(GLANCE, conversation).await?;
+        // What it said while nobody waited is of another time, the connection is of use.
+        if let Some(Ok(Ok((connection, _)))) = self.conversation.try_join_next() {
+            self.connection = Some(connection);
+        }
+        if self.conversation.is_empty() {
+            // Whatever ends this takes the connection along.
+            let known = self.connection.take();
+            let (address, names, passwords) = (self.address.clone(), names.clone(), passwords.clone());
+            self.conversation.spawn(async move {
+                let mut connection = match known {
+                    Some(connection) => connection,
+                    None => log_in(&address, &passwords).await?,
+                };
+                let statement = limited(GLANCE, look(&mut connection, &names)).await?;
+                Ok((connection, statement))
+            });
+        }
+        let said = self.conversation.join_next().await.unwrap_or(Ok(Err(Error::Late(GLANCE))));
+        let (connection, statement) = said??;
         self.connection = Some(connection);
         Ok(statement)
     }
@@ -190,7 +212,7 @@ async fn connect(address: &str, user: &str, password: &str) -> Result<MySqlConne
         .no_engine_substitution(false)
         .timezone(None)
         .disable_statement_logging();
-    Ok(MySqlConnection::connect_with(&options).await?)
+    limited(CONNECT, async { Ok(MySqlConnection::connect_with(&options).await?) }).await
 }
 
 /// A connection as the operator's account, which root makes where it is missing or has another password.
@@ -198,7 +220,7 @@ async fn log_in(address: &str, passwords: &Passwords) -> Result<MySqlConnection,
     match connect(address, ACCOUNT, &passwords.operator).await {
         Err(error) if error.is_access_denied() => {
             let mut root = connect(address, "root", &passwords.root).await?;
-            make_account(&mut root, &passwords.operator).await?;
+            limited(MAKE, make_account(&mut root, &passwords.operator)).await?;
             root.close().await?;
             connect(address, ACCOUNT, &passwords.operator).await
         }
@@ -215,17 +237,17 @@ const RIGHTS: [&str; 2] = [
     "SELECT ON performance_schema.*",
 ];
 
-/// On this server alone: another one may have it already, or get it with the data.
+/// On this server alone: another one may have it already, or get it with the data. Its password comes last: until then
+/// nobody can log in, and whoever is cut off in the middle begins anew the next time.
 async fn make_account(root: &mut MySqlConnection, password: &str) -> Result<(), Error> {
     let read_only: i64 = one(root, "SELECT @@GLOBAL.super_read_only").await?.try_get_unchecked(0)?;
     run(root, "SET SESSION sql_log_bin = OFF; SET GLOBAL super_read_only = OFF").await?;
     let made = async {
-        run(root, &format!("CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY '{password}'")).await?;
-        run(root, &format!("ALTER USER '{ACCOUNT}'@'%' IDENTIFIED BY '{password}'")).await?;
+        run(root, &format!("CREATE USER IF NOT EXISTS '{ACCOUNT}'@'%' IDENTIFIED BY RANDOM PASSWORD")).await?;
         for rights in RIGHTS {
             run(root, &format!("GRANT {rights} TO '{ACCOUNT}'@'%'")).await?;
         }
-        Ok(())
+        run(root, &format!("ALTER USER '{ACCOUNT}'@'%' IDENTIFIED BY '{password}'")).await
     }
     .await;
     if read_only == 1 {
@@ -510,5 +532,24 @@ mod tests {
         let names = Names { set: "shop-mysql".to_owned(), domain: "shop-mysql-nodes".to_owned(), group: String::new() };
         assert_eq!(names.member_of_host(host), member);
         assert_eq!(names.host(2), "shop-mysql-2.shop-mysql-nodes");
+    }
+
+    #[tokio::test]
+    async fn a_slow_member_is_not_asked_anew_by_whoever_has_not_waited_for_it() {
+        // A server that takes connections and says nothing.
+        let address = "127.77.33.6";
+        let listener = tokio::net::TcpListener::bind((address, PORT)).await.unwrap();
+        let names = Names { set: "shop-mysql".to_owned(), domain: "shop-mysql-nodes".to_owned(), group: String::new() };
+        let passwords = Passwords { root: "a".to_owned(), operator: "b".to_owned() };
+        let mut server = Server::at(address);
+        let impatient = async |server: &mut Server| {
+            tokio::time::timeout(Duration::from_millis(20), server.ask(&names, &passwords)).await.is_err()
+        };
+        assert!(impatient(&mut server).await && impatient(&mut server).await);
+        let (first, _) = listener.accept().await.unwrap();
+        assert!(impatient(&mut server).await);
+        assert!(tokio::time::timeout(Duration::from_millis(20), listener.accept()).await.is_err(), "asked twice");
+        drop((first, listener));
+        assert!(server.ask(&names, &passwords).await.is_err(), "it is gone");
     }
 }

@@ -1,9 +1,14 @@
-//! kubectl, a namespace per test, and what stacks look like through them.
+//! kubectl, a namespace per test, and what stacks look like through them. What tests wait for is read from the API server
+//! itself: to start kubectl again and again costs more than what runs in the Pods.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, TypeMeta};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::{Value, json};
 use tandem_tests::docker::{ok, unique, wait_for};
 use tandem_tests::http::{Answer, get};
@@ -35,13 +40,82 @@ pub(crate) use cluster_or_skip;
 /// The cluster, with the operator installed from `manifests/`.
 pub(crate) struct Cluster {
     kubeconfig: String,
+    reader: OnceLock<Reader>,
+}
+
+/// The API server, and how resources are called there.
+struct Reader {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+    /// By each of their names: plural, short, and the kind in small letters.
+    resources: HashMap<String, ApiResource>,
+}
+
+impl Reader {
+    /// `table` is what `kubectl api-resources` prints.
+    fn new(kubeconfig: &str, table: &str) -> Self {
+        // Its sockets go on while nobody waits.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let client = runtime.block_on(async {
+            let file = Kubeconfig::read_from(kubeconfig).unwrap();
+            let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+            Client::try_from(config).unwrap()
+        });
+        let mut resources = HashMap::new();
+        for line in table.lines() {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let (plural, short, [api_version, _, kind]) = match columns[..] {
+                [plural, api_version, namespaced, kind] => (plural, "", [api_version, namespaced, kind]),
+                [plural, short, api_version, namespaced, kind] => (plural, short, [api_version, namespaced, kind]),
+                _ => panic!("{line}"),
+            };
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            let resource = ApiResource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                api_version: api_version.to_owned(),
+                kind: kind.to_owned(),
+                plural: plural.to_owned(),
+            };
+            for name in short.split(',').chain([plural, &kind.to_lowercase()]) {
+                // The first of two that are called the same, as kubectl does it.
+                resources.entry(name.to_owned()).or_insert_with(|| resource.clone());
+            }
+        }
+        Self { runtime, client, resources }
+    }
+
+    fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        let (api, types) = self.api(namespace, kind);
+        let found = self.runtime.block_on(api.get_opt(name)).ok()?;
+        found.map(|object| document(object, types))
+    }
+
+    fn list(&self, namespace: &str, kind: &str, label: &str) -> Vec<Value> {
+        let (api, types) = self.api(namespace, kind);
+        let found = self.runtime.block_on(api.list(&ListParams::default().labels(label))).unwrap();
+        found.items.into_iter().map(|object| document(object, types.clone())).collect()
+    }
+
+    fn api(&self, namespace: &str, kind: &str) -> (Api<DynamicObject>, TypeMeta) {
+        let resource = self.resources.get(&kind.to_lowercase()).expect(kind);
+        let types = TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() };
+        (Api::namespaced_with(self.client.clone(), namespace, resource), types)
+    }
+}
+
+/// As kubectl shows it: in lists, the API server leaves the kind out.
+fn document(mut object: DynamicObject, types: TypeMeta) -> Value {
+    object.types = Some(types);
+    serde_json::to_value(object).unwrap()
 }
 
 /// The cluster, if there is one.
 pub(crate) fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let found = CLUSTER.get_or_init(|| {
-        let cluster = Cluster { kubeconfig: std::env::var("TEST_KUBECONFIG").ok().filter(|path| !path.is_empty())? };
+        let kubeconfig = std::env::var("TEST_KUBECONFIG").ok().filter(|path| !path.is_empty())?;
+        let cluster = Cluster { kubeconfig, reader: OnceLock::new() };
         cluster.ok(&["apply", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests")]);
         cluster.ok(&["-n", "tandem-system", "rollout", "status", "deployment/tandem-operator", "--timeout=120s"]);
         Some(cluster)
@@ -54,6 +128,11 @@ impl Cluster {
         let mut command = Command::new("kubectl");
         command.env("KUBECONFIG", &self.kubeconfig).args(arguments);
         command
+    }
+
+    /// To be used once the operator's own resource is there.
+    fn reader(&self) -> &Reader {
+        self.reader.get_or_init(|| Reader::new(&self.kubeconfig, &self.ok(&["api-resources", "--no-headers"])))
     }
 
     /// Runs kubectl.
@@ -146,16 +225,14 @@ impl Namespace {
         Stack::of(self, name)
     }
 
-    /// An object as JSON, if it is there.
+    /// An object, if it is there.
     pub(crate) fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        let output = self.run(&["get", kind, name, "-o", "json"]);
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+        self.cluster.reader().get(&self.name, kind, name)
     }
 
-    /// All objects of a kind that carry a label.
-    pub(crate) fn list(&self, kind: &str, label: &str) -> Vec<Value> {
-        let text = self.ok(&["get", kind, "-l", label, "-o", "json"]);
-        serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+    /// All objects of these kinds, with commas between them, that carry a label.
+    pub(crate) fn list(&self, kinds: &str, label: &str) -> Vec<Value> {
+        kinds.split(',').flat_map(|kind| self.cluster.reader().list(&self.name, kind, label)).collect()
     }
 }
 
