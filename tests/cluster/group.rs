@@ -92,7 +92,14 @@ impl<'a> Scene<'a> {
         (pause, met)
     }
 
-    /// The same with one member: it costs no reader anything.
+    /// A change that is asked for, which costs no reader anything either.
+    fn follow(&self, what: &str, run: impl FnOnce()) {
+        let (pause, met) = under_load(self.stack.address(), READERS, true, "GET", || self.writer.during(run));
+        println!("{what}: writes paused for {pause}");
+        assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
+    }
+
+    /// What happens to one member costs no reader anything.
     pub(crate) fn suffer_one(&self, fault: Fault, victim: &str) -> u64 {
         let (pause, met) = self.suffer(fault, &[victim.to_owned()]);
         assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
@@ -141,8 +148,9 @@ fn whoever_fails_no_acknowledged_row_is_lost() {
 #[ignore = "measures pauses, and each of its groups takes three servers' memory"]
 fn new_settings_reach_the_primary_last_and_a_person_moves_it() {
     let namespace = cluster_or_skip!().namespace();
-    let Scene { stack, writer, .. } = Scene::set(&namespace);
-    let pause = writer.during(|| {
+    let scene = Scene::set(&namespace);
+    let stack = &scene.stack;
+    scene.follow("an option changes", || {
         stack.patch(json!({"mysql": {"config": {"max_connections": "77"}}}));
         for member in 0..3 {
             wait_for("the option", 3 * PATIENCE, || {
@@ -150,17 +158,15 @@ fn new_settings_reach_the_primary_last_and_a_person_moves_it() {
                 try_ask(&namespace, &pod, "SELECT @@max_connections").filter(|number| number == "77")
             });
         }
-        whole(&stack, "3/3");
+        whole(stack, "3/3");
     });
-    println!("an option changes: writes paused for {pause}");
-    let before = primary(&stack);
+    let before = primary(stack);
     let wish = (0..3).map(|member| format!("shop-mysql-{member}")).find(|pod| *pod != before).unwrap();
-    let pause = writer.during(|| {
+    scene.follow("a person moves the primary", || {
         namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/primary={wish}")]);
-        wait_for("the wish", PATIENCE, || (primary(&stack) == wish).then_some(()));
+        wait_for("the wish", PATIENCE, || (primary(stack) == wish).then_some(()));
     });
-    println!("a person moves the primary: writes paused for {pause}");
-    writer.none_is_lost();
+    scene.writer.none_is_lost();
 }
 
 #[test]

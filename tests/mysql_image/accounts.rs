@@ -223,5 +223,11 @@ fn everybody_has_the_least_rights() {
     says(&admin.query("SELECT 1 INTO OUTFILE '/tmp/out'").unwrap_err(), &["ERROR 1290"]);
 
     let grants = admin.ok("SHOW GRANTS FOR 'tandem-health'@'localhost'");
-    assert_eq!(grants, "GRANT USAGE ON *.* TO `tandem-health`@`localhost`");
+    let rights = [
+        "USAGE ON *.*",
+        "GROUP_REPLICATION_ADMIN ON *.*",
+        "SELECT ON `performance_schema`.`replication_group_member_stats`",
+        "SELECT ON `performance_schema`.`replication_group_members`",
+    ];
+    assert_eq!(grants, rights.map(|right| format!("GRANT {right} TO `tandem-health`@`localhost`")).join("\n"));
 }

@@ -11,6 +11,8 @@ mod dataset;
 #[cfg(test)]
 mod first_start;
 #[cfg(test)]
+mod group;
+#[cfg(test)]
 mod image;
 #[cfg(test)]
 mod interruption;

@@ -54,6 +54,9 @@ const PREPARED_STATEMENTS: usize = 50;
 /// How many more statements than that a request may prepare on one connection.
 const FIRST_USES: usize = 10;
 
+/// The server's error while it answers nobody: the group is about to make another member the primary of this one.
+const HOLDS: u16 = 4094;
+
 /// Why a query gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -96,8 +99,8 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::PoolTimedOut => Self::TooSlow(text),
             sqlx::Error::Database(_) => match server_code(&error) {
                 // Too many connections, access denied, no such database, shutting down, host blocked or not allowed,
-                // resource limits of the user, killed, offline mode, interrupted.
-                1040 | 1044 | 1045 | 1049 | 1053 | 1129 | 1130 | 1203 | 1226 | 1317 | 1927 | 3032 | 3169 => {
+                // resource limits of the user, killed, offline mode, interrupted, a group that changes its primary.
+                1040 | 1044 | 1045 | 1049 | 1053 | 1129 | 1130 | 1203 | 1226 | 1317 | 1927 | 3032 | 3169 | HOLDS => {
                     Self::Unavailable(text)
                 }
                 1146 => Self::NotLoaded(text),
@@ -117,21 +120,40 @@ pub(crate) fn server_code(error: &sqlx::Error) -> u16 {
         .map_or(0, sqlx::mysql::MySqlDatabaseError::number)
 }
 
-/// Whether the connection died under the query, so that trying once more on another one makes sense: an I/O error,
-/// a server that is shutting down or lets nobody in for now, a session that was killed.
-fn connection_died(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Io(_) | sqlx::Error::Protocol(_))
-        || matches!(server_code(error), 1053 | 1927 | 3032 | 3169)
+/// What a failure says of the connection that a query was on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// It died: an I/O error, a server that is shutting down or lets nobody in for now, a session that was killed. Trying
+    /// once more on another one makes sense.
+    Died,
+    /// Its server answers nobody, for a moment.
+    Held,
+    /// Nothing: the query would fail on another one too.
+    Query,
 }
 
-/// Why one try of a query gave no answer, and whether another one makes sense.
+impl Cause {
+    fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => Self::Died,
+            _ => match server_code(error) {
+                1053 | 1927 | 3032 | 3169 => Self::Died,
+                HOLDS => Self::Held,
+                _ => Self::Query,
+            },
+        }
+    }
+}
+
+/// Why one try of a query gave no answer.
 struct Failure {
-    died: bool,
+    cause: Cause,
     error: Error,
 }
 
-/// The answer of the first try that has one. Where the connection died, there is one more try. Of several servers, as many are
-/// asked as there is time for, and one that is silent for so long is given up, at most twice: it may be slow, and not dead.
+/// The answer of the first try that has one. Where the connection died, there is one more try, and where its server answers
+/// nobody for a moment, there are as many as there is time for. Of several servers, as many are asked as there is time for, and
+/// one that is silent for so long is given up, at most twice: it may be slow, and not dead.
 async fn tries<T, Fut: Future<Output = Result<T, Failure>>>(
     silence: Option<Duration>,
     deadline: Instant,
@@ -139,10 +161,14 @@ async fn tries<T, Fut: Future<Output = Result<T, Failure>>>(
     try_once: impl Fn() -> Fut,
 ) -> Result<T, Failure> {
     let Some(silence) = silence else {
-        return match try_once().await {
-            Err(Failure { died: true, .. }) => try_once().await,
-            result => result,
-        };
+        let mut died = false;
+        loop {
+            match try_once().await {
+                Err(Failure { cause: Cause::Died, .. }) if !died => died = true,
+                Err(Failure { cause: Cause::Held, .. }) if Instant::now() < deadline => sleep(NEXT).await,
+                result => return result,
+            }
+        }
     };
     let mut silent = 0;
     loop {
@@ -150,7 +176,7 @@ async fn tries<T, Fut: Future<Output = Result<T, Failure>>>(
         // Each ends at the deadline at the latest.
         let patience = if silent < 2 { silence } else { Duration::MAX };
         match timeout(patience, attempt.as_mut()).await {
-            Ok(Err(Failure { died: true, .. })) if Instant::now() < deadline => sleep(NEXT).await,
+            Ok(Err(Failure { cause: Cause::Died | Cause::Held, .. })) if Instant::now() < deadline => sleep(NEXT).await,
             Ok(result) => return result,
             Err(_) => {
                 given_up();
@@ -336,15 +362,15 @@ impl Database {
             match timeout_at(deadline, query(&self.pool)).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(error)) => {
-                    let died = connection_died(&error);
-                    if died {
+                    let cause = Cause::of(&error);
+                    if cause != Cause::Query {
                         self.last_death.note();
                     }
-                    Err(Failure { died, error: Error::from(error) })
+                    Err(Failure { cause, error: Error::from(error) })
                 }
                 Err(_) => {
                     let error = Error::TooSlow(format!("no answer within {:?}", self.query_timeout));
-                    Err(Failure { died: false, error })
+                    Err(Failure { cause: Cause::Query, error })
                 }
             }
         };
@@ -406,10 +432,11 @@ impl Opening {
     }
 }
 
-/// `Err` where the connection is dead, which makes the pool drop it and open another one.
+/// `Err` where the connection is dead, which makes the pool drop it and open another one. It asks by a statement: a server that
+/// answers nobody for a moment answers a ping all the same.
 async fn ping(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
-    match timeout(PING_TIMEOUT, connection.ping()).await {
-        Ok(Ok(())) => Ok(true),
+    match timeout(PING_TIMEOUT, connection.execute("DO 0")).await {
+        Ok(Ok(_)) => Ok(true),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
     }
@@ -447,9 +474,8 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(5);
     const SILENCE: Duration = Duration::from_secs(1);
 
-    /// How tries end that do so after so many milliseconds: `Ok`, or whether the connection died. Returns what came of them,
-    /// after how many, and when.
-    async fn outcome(silence: Option<Duration>, each: &[(u64, Result<(), bool>)]) -> (Result<(), bool>, usize, u64) {
+    /// How tries end that do so after so many milliseconds. Returns what came of them, after how many, and when.
+    async fn outcome(silence: Option<Duration>, each: &[(u64, Result<(), Cause>)]) -> (Result<(), Cause>, usize, u64) {
         let began = Instant::now();
         let count = Cell::new(0);
         let result = tries(
@@ -460,29 +486,32 @@ mod tests {
                 let (after, result) = each[count.replace(count.get() + 1).min(each.len() - 1)];
                 async move {
                     sleep(Duration::from_millis(after)).await;
-                    result.map_err(|died| Failure { died, error: Error::Failed(String::new()) })
+                    result.map_err(|cause| Failure { cause, error: Error::Failed(String::new()) })
                 }
             },
         );
-        let result = result.await.map_err(|failure| failure.died);
+        let result = result.await.map_err(|failure| failure.cause);
         (result, count.get(), u64::try_from(began.elapsed().as_millis()).unwrap())
     }
 
     #[rstest]
     #[case::answers(None, &[(9, Ok(()))], (Ok(()), 1, 9))]
-    #[case::one_more(None, &[(9, Err(true)), (9, Ok(()))], (Ok(()), 2, 18))]
-    #[case::no_third(None, &[(9, Err(true))], (Err(true), 2, 18))]
+    #[case::one_more(None, &[(9, Err(Cause::Died)), (9, Ok(()))], (Ok(()), 2, 18))]
+    #[case::no_third(None, &[(9, Err(Cause::Died))], (Err(Cause::Died), 2, 18))]
+    #[case::held_for_a_moment(None, &[(9, Err(Cause::Held)), (9, Err(Cause::Held)), (9, Ok(()))], (Ok(()), 3, 127))]
+    #[case::held_for_long(None, &[(950, Err(Cause::Held))], (Err(Cause::Held), 6, 5950))]
     #[case::waits_for_the_only_one(None, &[(4000, Ok(()))], (Ok(()), 1, 4000))]
-    #[case::of_several_the_third(Some(SILENCE), &[(9, Err(true)), (9, Err(true)), (9, Ok(()))], (Ok(()), 3, 127))]
-    #[case::all_are_dead(Some(SILENCE), &[(950, Err(true))], (Err(true), 6, 5950))]
-    #[case::one_is_silent(Some(SILENCE), &[(5000, Err(false)), (9, Ok(()))], (Ok(()), 2, 1009))]
+    #[case::of_several_the_third(Some(SILENCE), &[(9, Err(Cause::Died)), (9, Err(Cause::Died)), (9, Ok(()))], (Ok(()), 3, 127))]
+    #[case::all_are_dead(Some(SILENCE), &[(950, Err(Cause::Died))], (Err(Cause::Died), 6, 5950))]
+    #[case::one_is_silent(Some(SILENCE), &[(5000, Err(Cause::Query)), (9, Ok(()))], (Ok(()), 2, 1009))]
+    #[case::one_is_held(Some(SILENCE), &[(9, Err(Cause::Held)), (9, Ok(()))], (Ok(()), 2, 68))]
     #[case::all_are_slow(Some(SILENCE), &[(1200, Ok(()))], (Ok(()), 3, 3200))]
-    #[case::a_mistake(Some(SILENCE), &[(9, Err(false))], (Err(false), 1, 9))]
+    #[case::a_mistake(Some(SILENCE), &[(9, Err(Cause::Query))], (Err(Cause::Query), 1, 9))]
     #[tokio::test(start_paused = true)]
     async fn a_query_is_tried_again(
         #[case] silence: Option<Duration>,
-        #[case] each: &[(u64, Result<(), bool>)],
-        #[case] expected: (Result<(), bool>, usize, u64),
+        #[case] each: &[(u64, Result<(), Cause>)],
+        #[case] expected: (Result<(), Cause>, usize, u64),
     ) {
         assert_eq!(outcome(silence, each).await, expected);
     }
@@ -490,7 +519,7 @@ mod tests {
     #[test]
     fn a_refused_connection_is_an_outage_and_a_wrong_row_is_not() {
         let refused = sqlx::Error::Io(std::io::ErrorKind::ConnectionRefused.into());
-        assert!(connection_died(&refused));
+        assert_eq!(Cause::of(&refused), Cause::Died);
         assert!(matches!(Error::from(refused), Error::Unavailable(_)));
         assert!(matches!(Error::from(sqlx::Error::RowNotFound), Error::Failed(_)));
     }

@@ -43,6 +43,11 @@ pub fn statements(settings: &Settings, root: Option<&str>, health_password: &str
     let health = format!("{}@'localhost'", literal(HEALTH_USER));
     sql.push(format!("CREATE USER IF NOT EXISTS {health} IDENTIFIED BY {}", literal(health_password)));
     sql.push(format!("ALTER USER {health} IDENTIFIED BY {}", literal(health_password)));
+    // To hand over in a group, before the container stops.
+    sql.push(format!("GRANT GROUP_REPLICATION_ADMIN ON *.* TO {health}"));
+    for table in ["replication_group_members", "replication_group_member_stats"] {
+        sql.push(format!("GRANT SELECT ON performance_schema.{table} TO {health}"));
+    }
     sql
 }
 
@@ -143,6 +148,9 @@ mod tests {
         GRANT ALL ON `my\_shop`.* TO 'app'@'%'
         CREATE USER IF NOT EXISTS 'tandem-health'@'localhost' IDENTIFIED BY 'h'
         ALTER USER 'tandem-health'@'localhost' IDENTIFIED BY 'h'
+        GRANT GROUP_REPLICATION_ADMIN ON *.* TO 'tandem-health'@'localhost'
+        GRANT SELECT ON performance_schema.replication_group_members TO 'tandem-health'@'localhost'
+        GRANT SELECT ON performance_schema.replication_group_member_stats TO 'tandem-health'@'localhost'
         ");
     }
 

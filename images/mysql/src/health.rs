@@ -9,12 +9,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::MySqlConnection;
+
 use crate::Error;
 use crate::server::Login;
 use crate::settings::HEALTH_USER;
 
 /// The server's socket, as the image's option file has it.
 pub const SOCKET: &str = "/run/mysqld/mysqld.sock";
+
+/// What is said of a server that does not do what it is asked.
+const SILENT: &str = "the server does not answer";
 
 /// A healthy server answers within this time.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -33,20 +38,25 @@ pub fn write_password(file: &Path, password: &str) -> Result<(), Error> {
     opened.and_then(|mut f| f.write_all(password.as_bytes())).map_err(|e| Error::io(file, e))
 }
 
+/// Logs in to the server as the image's own account.
+///
+/// # Errors
+/// There is no server yet, or it does not let the account in.
+pub async fn log_in(password_file: &Path) -> Result<MySqlConnection, Error> {
+    let password = fs::read_to_string(password_file).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::NotFound { Error::NotYet } else { Error::io(password_file, e) }
+    })?;
+    Login::new(SOCKET, HEALTH_USER, &password).connect().await.map_err(Error::sql(SILENT))
+}
+
 /// Asks the server.
 ///
 /// # Errors
 /// It does not answer as it should; the text says how far the check got.
 pub async fn check(password_file: &Path) -> Result<(), Error> {
-    let password = fs::read_to_string(password_file).map_err(|e| {
-        if e.kind() == std::io::ErrorKind::NotFound { Error::NotYet } else { Error::io(password_file, e) }
-    })?;
     let ask = async {
-        let mut connection = Login::new(SOCKET, HEALTH_USER, &password).connect().await?;
-        sqlx::raw_sql("SELECT 1").execute(&mut connection).await.map(|_| ())
+        let mut connection = log_in(password_file).await?;
+        sqlx::raw_sql("SELECT 1").execute(&mut connection).await.map(|_| ()).map_err(Error::sql(SILENT))
     };
-    match tokio::time::timeout(PATIENCE, ask).await {
-        Ok(answer) => answer.map_err(Error::sql("the server does not answer")),
-        Err(_) => Err(Error::Slow(PATIENCE)),
-    }
+    tokio::time::timeout(PATIENCE, ask).await.unwrap_or(Err(Error::Slow(PATIENCE)))
 }

@@ -9,7 +9,7 @@ use tandem_mysql::dataset::{Manifest, Thousands};
 use tandem_mysql::entrypoint::{self, Task};
 use tandem_mysql::server::Login;
 use tandem_mysql::settings::{RootPassword, Settings};
-use tandem_mysql::{Error, health, pack, random, record, sample, verify};
+use tandem_mysql::{Error, group, health, pack, random, record, sample, verify};
 
 #[derive(Parser)]
 #[command(name = "tandem-mysql", version, about)]
@@ -28,6 +28,8 @@ enum Subcommands {
     },
     /// Exit with 0 when the server answers.
     Health,
+    /// Before a member of a group stops: where it is the primary, let another member take over.
+    HandOver,
     /// Print which data set the running server holds.
     Dataset,
     /// Compare the loaded data set's row counts and checksums with its manifest.
@@ -88,6 +90,12 @@ fn run(command: Subcommands) -> Result<(), Error> {
             }
         },
         Subcommands::Health => block_on(health::check(entrypoint::HEALTH_PASSWORD.as_ref())),
+        Subcommands::HandOver => block_on(async {
+            if let Some(heir) = group::hand_over(entrypoint::HEALTH_PASSWORD.as_ref()).await? {
+                println!("the server {heir} has taken over");
+            }
+            Ok(())
+        }),
         Subcommands::Dataset => block_on(async {
             let (_, _, manifest) = loaded(&Environment::from_process()).await?;
             println!("{}", manifest.description);

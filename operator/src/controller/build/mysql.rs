@@ -7,9 +7,9 @@ use k8s_openapi::api::apps::v1::{
 };
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMap, ConfigMapEnvSource, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource, EnvVar,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm,
-    PodAntiAffinity, PodReadinessGate, PodSpec, PodTemplateSpec, Probe, Service, ServiceAccount, ServicePort,
-    ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    Lifecycle, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, Pod,
+    PodAffinityTerm, PodAntiAffinity, PodReadinessGate, PodSpec, PodTemplateSpec, Probe, Service, ServiceAccount,
+    ServicePort, ServiceSpec, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -39,6 +39,9 @@ const ASIDE_FOLDER: &str = ".aside";
 pub(super) const PORT: i32 = 3306;
 
 const HEALTH: [&str; 2] = ["tandem-mysql", "health"];
+
+/// What a member does before it stops: the primary lets another one take over.
+const HAND_OVER: [&str; 2] = ["tandem-mysql", "hand-over"];
 
 /// Adds the database's objects.
 pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, objects: &mut Objects) {
@@ -376,6 +379,7 @@ fn container(
             container_port: PORT,
             ..ContainerPort::default()
         }]),
+        lifecycle: grouped.then(|| Lifecycle { pre_stop: Some(pod::hook(&HAND_OVER)), ..Lifecycle::default() }),
         // Two hours for a first start with a large import, or for a long recovery after a crash.
         startup_probe: Some(Probe {
             period_seconds: Some(1),

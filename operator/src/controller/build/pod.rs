@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, ConfigMapKeySelector, Container, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, KeyToPath,
-    ObjectFieldSelector, PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext,
-    Volume, VolumeMount,
+    LifecycleHandler, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -138,10 +138,16 @@ pub(super) fn http(path: &str, port: &str) -> Probe {
     }
 }
 
+fn exec(words: &[&str]) -> Option<ExecAction> {
+    Some(ExecAction { command: Some(words.iter().map(|word| (*word).to_owned()).collect()) })
+}
+
 /// A probe by a command in the container.
 pub(super) fn command(words: &[&str]) -> Probe {
-    Probe {
-        exec: Some(ExecAction { command: Some(words.iter().map(|word| (*word).to_owned()).collect()) }),
-        ..Probe::default()
-    }
+    Probe { exec: exec(words), ..Probe::default() }
+}
+
+/// A command in the container at a turn of its life.
+pub(super) fn hook(words: &[&str]) -> LifecycleHandler {
+    LifecycleHandler { exec: exec(words), ..LifecycleHandler::default() }
 }
