@@ -14,6 +14,7 @@ mod moment;
 mod monitor;
 pub mod overview;
 pub mod schema;
+pub mod sets;
 pub mod statistics;
 mod timings;
 pub mod totals;
@@ -118,6 +119,20 @@ pub(crate) fn server_code(error: &sqlx::Error) -> u16 {
         .as_database_error()
         .and_then(|error| error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>())
         .map_or(0, sqlx::mysql::MySqlDatabaseError::number)
+}
+
+/// How long a statement may take that there is another way for, in milliseconds: a page should take no more than 30.
+const PATIENCE: u32 = 5;
+
+/// MySQL's error for a statement that took longer than it may.
+const QUERY_TIMEOUT: u16 = 3024;
+
+/// The answer of a statement that the server gives up when it takes too long; `None` where it did.
+fn in_time<T>(answer: sqlx::Result<T>) -> sqlx::Result<Option<T>> {
+    match answer {
+        Err(error) if server_code(&error) == QUERY_TIMEOUT => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// What a failure says of the connection that a query was on.

@@ -81,6 +81,7 @@ async fn migrate(config: &Config, recompute: Recompute) -> anyhow::Result<()> {
         let what = match step.outcome {
             Outcome::Created(took) => format!("created in {:.1} s", took.as_secs_f64()),
             Outcome::Recomputed(took) => format!("computed again in {:.1} s", took.as_secs_f64()),
+            Outcome::Elsewhere => "computed again meanwhile, by another process".to_owned(),
             Outcome::Found => "was there, recorded".to_owned(),
             Outcome::Recorded => "applied before".to_owned(),
         };

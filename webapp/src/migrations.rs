@@ -57,7 +57,8 @@ impl fmt::Display for Object {
     }
 }
 
-/// Which summaries that exist are computed again.
+/// Which summaries that exist are computed again. One that another process began to compute after this one had asked is not:
+/// it has every change that was there when this one asked. What it began in the same second may lack one, and is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// Those that are older than the data set.
@@ -135,6 +136,11 @@ const MIGRATIONS: &[Migration] = &[
         object: Object::Index { table: "employees", index: "tandem_gender" },
         sql: include_str!("../migrations/0020_employees_by_gender.sql"),
     },
+    Migration {
+        version: 21,
+        object: Object::Summary { table: "tandem_sets" },
+        sql: include_str!("../migrations/0021_employee_sets.sql"),
+    },
 ];
 
 /// Why the migrations did not run to their end. What was done stays done: run them again.
@@ -190,6 +196,8 @@ pub enum Outcome {
     Found,
     /// The table was computed again, in that time.
     Recomputed(Duration),
+    /// Another process computed the table again, and began with that after this one had asked for it.
+    Elsewhere,
     /// The record says that it was done before.
     Recorded,
 }
@@ -226,13 +234,14 @@ async fn run_locked(
     patience: Duration,
     recompute: Recompute,
 ) -> Result<Vec<Step>, Error> {
-    // Names of locks hold for the whole server, and at most 64 characters.
-    let locked: Option<i64> =
-        sqlx::query_scalar("SELECT GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), ?)")
-            .bind(patience.as_secs())
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(Error::Record)?;
+    // Names of locks hold for the whole server, and at most 64 characters. The time is that of the question, not of the answer.
+    let (asked, locked): (i64, Option<i64>) = sqlx::query_as(
+        "SELECT UNIX_TIMESTAMP(), GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), ?)",
+    )
+    .bind(patience.as_secs())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(Error::Record)?;
     if locked != Some(1) {
         return Err(Error::Locked(patience));
     }
@@ -280,7 +289,8 @@ async fn run_locked(
     let mut connection = prepared(&config.primary, config.connect_timeout).await?;
     for (migration, table, recorded) in summaries {
         let version = migration.version;
-        let outcome = summarize(&mut connection, migration, table, recorded, recompute).await;
+        let wanted = Wanted { recorded, recompute, asked };
+        let outcome = summarize(&mut connection, migration, table, wanted).await;
         outcomes.insert(version, outcome.map_err(|source| Error::Statement { version, source })?);
     }
     Ok(MIGRATIONS
@@ -346,16 +356,24 @@ async fn apply(connection: &mut MySqlConnection, migration: &Migration) -> sqlx:
     Ok(outcome)
 }
 
+/// What is to be done with a summary.
+struct Wanted {
+    /// Whether it was made before.
+    recorded: bool,
+    recompute: Recompute,
+    /// When this run was asked for, in seconds of the server's clock.
+    asked: i64,
+}
+
 /// Makes a summary that is not there, and makes one anew that is not what it should be.
 async fn summarize(
     connection: &mut MySqlConnection,
     migration: &Migration,
     table: &'static str,
-    recorded: bool,
-    recompute: Recompute,
+    wanted: Wanted,
 ) -> sqlx::Result<Outcome> {
     let started = Instant::now();
-    let outcome = if !recorded {
+    let outcome = if !wanted.recorded {
         apply(connection, migration).await?
     } else if table_exists(connection, table).await? {
         Outcome::Recorded
@@ -364,14 +382,16 @@ async fn summarize(
         connection.execute(migration.sql).await?;
         Outcome::Created(started.elapsed())
     };
-    let made = matches!(outcome, Outcome::Created(_));
-    let outcome = if made || (recompute == Recompute::Outdated && !outdated(connection, table).await?) {
-        outcome
-    } else {
-        replace(connection, migration, table).await?;
-        Outcome::Recomputed(started.elapsed())
+    let outcome = match (&outcome, wanted.recompute) {
+        (Outcome::Created(_), _) => outcome,
+        (_, Recompute::Outdated) if !outdated(connection, table).await? => outcome,
+        (_, Recompute::All) if computed_since(connection, table, wanted.asked).await? => Outcome::Elsewhere,
+        _ => {
+            replace(connection, migration, table).await?;
+            Outcome::Recomputed(started.elapsed())
+        }
     };
-    if outcome != Outcome::Recorded {
+    if !matches!(outcome, Outcome::Recorded | Outcome::Elsewhere) {
         // The server takes a table that was filled as it was made for an empty one, and reads all of it, until it has
         // counted the rows by itself: that is ten seconds later, or never where it is shut down before.
         // `table` is a constant of this file.
@@ -387,6 +407,13 @@ async fn outdated(connection: &mut MySqlConnection, table: &str) -> sqlx::Result
     // `table` is a constant of this file.
     let sql = format!("SELECT COALESCE(MAX(computed_at) < {since}, MAX(computed_at) IS NULL) FROM {table}");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(connection).await
+}
+
+/// Whether the summary's computation began after the second `asked`.
+async fn computed_since(connection: &mut MySqlConnection, table: &str, asked: i64) -> sqlx::Result<bool> {
+    // `table` is a constant of this file.
+    let sql = format!("SELECT COALESCE(MAX(UNIX_TIMESTAMP(computed_at)) > ?, FALSE) FROM {table}");
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(asked).fetch_one(connection).await
 }
 
 /// Computes a summary beside the one that is there, and puts it in its place.
@@ -447,6 +474,6 @@ mod tests {
 
     #[test]
     fn missing_versions_are_those_that_are_not_recorded() {
-        assert_eq!(missing(&[1, 2, 3, 5, 6, 7, 8, 9, 10, 20, 99]), [4]);
+        assert_eq!(missing(&[1, 2, 3, 5, 6, 7, 8, 9, 10, 20, 21, 99]), [4]);
     }
 }

@@ -13,12 +13,16 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tandem_webapp::app::App;
 use tandem_webapp::config::DatabaseConfig;
+use tandem_webapp::db::employees::Page;
+use tandem_webapp::db::overview::Counts;
+use tandem_webapp::db::sets::Narrowed;
 use tandem_webapp::db::{self, Database};
 use tandem_webapp::migrations::{self, Outcome, Recompute};
 use tandem_webapp::router;
@@ -159,8 +163,14 @@ fn numbers(list: &Value) -> Vec<i64> {
     list.as_array().unwrap().iter().map(|row| row["emp_no"].as_i64().unwrap()).collect()
 }
 
+/// A page of a list, as a handler asks for it.
+async fn list(db: &Database, search: &Search) -> Page {
+    let counts = db::overview::counts(db).await.unwrap();
+    db::employees::list(db, search, &Narrowed::new(db, &search.filter, &counts)).await.unwrap()
+}
+
 async fn found(db: &Database, query: &str) -> Vec<i32> {
-    let page = db::employees::list(db, &Search::parse(query).unwrap()).await.unwrap();
+    let page = list(db, &Search::parse(query).unwrap()).await;
     page.employees.iter().map(|row| row.emp_no).collect()
 }
 
@@ -265,7 +275,7 @@ async fn pages_of_every_order_lead_through_all_employees_and_back() {
         let mut search = Search::parse(&format!("{query}&limit=2")).unwrap();
         let (mut forwards, mut last) = (Vec::new(), Vec::new());
         loop {
-            let page = db::employees::list(&db, &search).await.unwrap();
+            let page = list(&db, &search).await;
             last = page.employees.iter().map(|row| row.emp_no).chain(std::mem::take(&mut last)).collect();
             forwards.extend(page.employees.iter().map(|row| row.emp_no));
             let Some(next) = page.next else {
@@ -278,7 +288,7 @@ async fn pages_of_every_order_lead_through_all_employees_and_back() {
         assert_eq!(forwards, all, "{query}");
         let mut backwards = last;
         while search.cursor.is_some() {
-            let page = db::employees::list(&db, &search).await.unwrap();
+            let page = list(&db, &search).await;
             backwards.splice(0..0, page.employees.iter().map(|row| row.emp_no));
             search.cursor = page.previous;
         }
@@ -489,9 +499,10 @@ async fn all_connections_of_the_pool_may_die_at_once() {
     let fixture = fixture!(Fixture::loaded());
     let db = fixture.database();
     let mut root = fixture.connection().await;
-    let search = Search::parse("").unwrap();
+    let (search, counts) = (Search::default(), Counts::default());
+    let narrowed = Narrowed::new(&db, &search.filter, &counts);
     for _ in 0..5 {
-        for found in futures_util::future::join_all((0..8).map(|_| db::employees::list(&db, &search))).await {
+        for found in join_all((0..8).map(|_| db::employees::list(&db, &search, &narrowed))).await {
             assert!(!found.unwrap().employees.is_empty());
         }
         fixture.kill_all(&mut root).await;
@@ -534,9 +545,10 @@ async fn of_several_servers_one_that_is_frozen_costs_no_request() {
     let config = fixture.config();
     let reads = config.reads.clone().host("localhost").port(server.port);
     let db = Database::new(&DatabaseConfig { reads, connect_timeout: Duration::from_secs(1), ..config });
-    let search = Search::parse("").unwrap();
+    let (search, counts) = (Search::default(), Counts::default());
+    let narrowed = Narrowed::new(&db, &search.filter, &counts);
     for _ in 0..3 {
-        for found in futures_util::future::join_all((0..4).map(|_| db::employees::list(&db, &search))).await {
+        for found in join_all((0..4).map(|_| db::employees::list(&db, &search, &narrowed))).await {
             assert!(!found.unwrap().employees.is_empty());
         }
         server.freeze.send_replace(());

@@ -7,7 +7,9 @@ use serde::Serialize;
 use sqlx::{MySql, QueryBuilder};
 use utoipa::ToSchema;
 
-use super::{Database, Error};
+use super::overview::Counts;
+use super::sets::{self, Candidates, Narrowed, Set, Span};
+use super::{Database, Error, PATIENCE, in_time};
 use crate::cursor::{Cursor, Direction, Key};
 use crate::search::{Filter, Gender, Name, Order, Search, Sort, Status};
 
@@ -287,55 +289,182 @@ fn push_numbers(query: &mut QueryBuilder<MySql>, numbers: &[u32]) {
 ///
 /// MySQL's own choice of a plan goes wrong with filters: it counts on reading all employees of a title and sorting them, where
 /// walking along the order and looking each one up finds a page after a few dozen; or it walks along all of the order for
-/// eleven people of one name. So the first rows of the order are walked; where they do not fill the page, they tell how
-/// far it would take to fill it. If that is too far, matches are rare, and are best collected and sorted. So are those who
-/// have two names that are looked for: there are few of them, and an index knows where.
+/// eleven people of one name. So the sets of [`super::sets`] tell who can be in the list at all, and with that how the page
+/// is found. Those who have two names that are looked for are few, and an index knows where: they are collected and sorted.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn list(db: &Database, search: &Search) -> Result<Page, Error> {
+pub async fn list(db: &Database, search: &Search, narrowed: &Narrowed<'_>) -> Result<Page, Error> {
     if search.filter == Filter::default() {
         return Ok(page(search, rows(db, search, Plan::Any).await?));
     }
-    if !matches!(search.filter.name, Some(Name::Both(..))) {
-        let wanted = search.limit.0 + 1;
-        let mut window = Some(WINDOW);
-        for _ in 0..2 {
-            let Some(walked) = window else { break };
-            let found = rows(db, search, Plan::Window(walked)).await?;
-            if found.len() >= wanted as usize {
-                return Ok(page(search, found));
-            }
-            window = further(walked, found.len(), wanted);
+    let found = if has_two_names(search) { attempt(db, search).await? } else { None };
+    let found = match found {
+        Some(found) => found,
+        None => match narrowed.candidates().await? {
+            Some(candidates) => filtered(db, search, candidates, narrowed.counts).await?,
+            None => rows(db, search, Plan::Collect).await?,
+        },
+    };
+    Ok(page(search, found))
+}
+
+fn has_two_names(search: &Search) -> bool {
+    matches!(search.filter.name, Some(Name::Both(..)))
+}
+
+/// Collects and sorts, where that takes no longer than [`PATIENCE`]: where an index leads to the few that are looked for.
+async fn attempt(db: &Database, search: &Search) -> Result<Option<Vec<Employee>>, Error> {
+    db.read(|pool| async move {
+        let mut query = page_query(search, Plan::Attempt);
+        in_time(query.build_query_as::<Employee>().fetch_all(pool).await)
+    })
+    .await
+}
+
+/// How many candidates are looked up at once without another thought: some milliseconds.
+const FEW: u64 = 500;
+
+/// How many rows are looked for: one more than the page shows.
+fn wanted(search: &Search) -> u64 {
+    u64::from(search.limit.0) + 1
+}
+
+/// How many rows of the order are walked at most where nothing is known of how the candidates are spread along it: one or two
+/// milliseconds.
+const WINDOW: u64 = 500;
+
+/// The rows of a page of candidates.
+async fn filtered(
+    db: &Database,
+    search: &Search,
+    Candidates { all, sure }: &Candidates,
+    counts: &Counts,
+) -> Result<Vec<Employee>, Error> {
+    if all.len() <= FEW {
+        let numbers: Vec<_> = all.numbers().collect();
+        return rows(db, search, Plan::Among(&numbers)).await;
+    }
+    // Twice as far as it takes if they are spread evenly.
+    let walk = (2 * wanted(search) * counts.employees.unsigned_abs()).div_ceil(all.len());
+    if walk <= WINDOW {
+        let found = rows(db, search, Plan::Window(walk)).await?;
+        if found.len() as u64 >= wanted(search) {
+            return Ok(found);
         }
     }
-    Ok(page(search, rows(db, search, Plan::Collect).await?))
+    // Where the filter says more than the sets, an index may know of a few days, or of a long beginning of a name.
+    if sure.is_empty()
+        && !has_two_names(search)
+        && let Some(found) = attempt(db, search).await?
+    {
+        return Ok(found);
+    }
+    let (kind, from) = match (search.sort, search.cursor.as_ref().map(|cursor| &cursor.key)) {
+        (Sort::EmpNo, _) => return in_a_row(db, search, &[(0, all.clone())]).await,
+        (Sort::Gender, _) => {
+            // MySQL orders an ENUM as it is defined, M before F.
+            let spans = sets::spans(db, "gender", (None, false), !ascending(search), 2).await?;
+            let cut: Vec<_> = spans.iter().map(|span| (u8::from(span.value == "F"), all.and(&span.set))).collect();
+            return in_a_row(db, search, &cut).await;
+        }
+        (Sort::BirthDate, Some(Key::BirthDate(date, _))) => (sets::BORN, Some(date.to_string())),
+        (Sort::BirthDate, _) => (sets::BORN, None),
+        (Sort::HireDate, Some(Key::HireDate(date, _))) => (sets::HIRED, Some(date.to_string())),
+        (Sort::HireDate, _) => (sets::HIRED, None),
+        (Sort::Name, Some(Key::Name(first, ..))) => (sets::FIRST[1], Some(first.clone())),
+        (Sort::Name, _) => (sets::FIRST[1], None),
+        (Sort::LastName, Some(Key::LastName(last, ..))) => (sets::LAST[1], Some(last.clone())),
+        (Sort::LastName, _) => (sets::LAST[1], None),
+    };
+    span_by_span(db, search, all, kind, from).await
 }
 
-/// How many rows of the order are walked at first for a page: one or two milliseconds.
-const WINDOW: u32 = 1000;
-/// How many rows are walked at most: what collecting costs at least.
-const WINDOW_AT_MOST: u32 = 10_000;
-
-/// How far to walk for `wanted` rows, where `walked` rows had `found` of them: twice as far as it takes if it goes on like
-/// that. `None` where that is too far, or not known.
-fn further(walked: u32, found: usize, wanted: u32) -> Option<u32> {
-    let found = u32::try_from(found).ok()?;
-    (walked * wanted * 2).checked_div(found).filter(|&rows| rows <= WINDOW_AT_MOST)
+/// The rows of a page, from those spans of the order on in which there are candidates.
+async fn span_by_span(
+    db: &Database,
+    search: &Search,
+    candidates: &Set,
+    kind: &'static str,
+    mut from: Option<String>,
+) -> Result<Vec<Employee>, Error> {
+    let (mut found, mut some, mut passed, mut most) = (Vec::new(), Vec::new(), false, 4);
+    loop {
+        let spans = sets::spans(db, kind, (from.as_deref(), passed), ascending(search), most).await?;
+        for span in &spans {
+            let both = candidates.and(&span.set);
+            let many = both.len() > FEW;
+            if !many {
+                some.extend(both.numbers());
+            }
+            if !some.is_empty() && (many || some.len() as u64 >= 2 * wanted(search)) {
+                found.extend(rows(db, search, Plan::Among(&some)).await?);
+                some.clear();
+            }
+            if many && (found.len() as u64) < wanted(search) {
+                found.extend(rows(db, search, Plan::Along(span)).await?);
+            }
+            if found.len() as u64 >= wanted(search) {
+                return Ok(found);
+            }
+        }
+        if spans.len() < most {
+            found.extend(rows(db, search, Plan::Among(&some)).await?);
+            return Ok(found);
+        }
+        from = spans.into_iter().next_back().map(|span| span.value);
+        (passed, most) = (true, most * 4);
+    }
 }
 
-/// How the rows of a page are found. All plans give the same rows, except that [`Plan::Window`] may stop early.
+/// The rows of a page by number: the candidates have that order already, in each of the groups that follow each other. Each
+/// has its place among the groups.
+async fn in_a_row(db: &Database, search: &Search, groups: &[(u8, Set)]) -> Result<Vec<Employee>, Error> {
+    let from = match search.cursor.as_ref().map(|cursor| &cursor.key) {
+        Some(Key::EmpNo(number)) => Some((0, *number)),
+        Some(Key::Gender(gender, number)) => Some((u8::from(*gender == Gender::Female), *number)),
+        _ => None,
+    };
+    let ascending = ascending(search);
+    let mut numbers: Vec<i32> = Vec::new();
+    for (place, group) in groups {
+        let behind = |number: &i32| {
+            from.is_none_or(|from| if ascending { (*place, *number) > from } else { (*place, *number) < from })
+        };
+        let all = group.numbers().filter(behind);
+        if ascending { numbers.extend(all) } else { numbers.extend(all.rev()) }
+    }
+    let mut found = Vec::new();
+    // Most often the first candidates are it; only where a filter says more than the sets is it worth to look up more at once.
+    let mut rest = numbers.as_slice();
+    let mut most = search.limit.0 as usize + 1;
+    while !rest.is_empty() && (found.len() as u64) < wanted(search) {
+        let (some, others) = rest.split_at(most.min(rest.len()));
+        found.extend(rows(db, search, Plan::Among(some)).await?);
+        (rest, most) = (others, most * 4);
+    }
+    Ok(found)
+}
+
+/// How the rows of a page are found. All plans give the same rows, except that [`Plan::Window`],
+/// [`Plan::Among`] and [`Plan::Along`] look no further than they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum Plan<'a> {
     /// As MySQL thinks best.
     Any,
     /// Along the order, no further than so many rows.
-    Window(u32),
+    Window(u64),
+    /// Those of these numbers that pass.
+    Among(&'a [i32]),
+    /// Along the order, in one span of it.
+    Along(&'a Span),
     /// Filter first, then sort.
     Collect,
+    /// The same, in [`PATIENCE`] or not at all.
+    Attempt,
 }
 
-pub(super) async fn rows(db: &Database, search: &Search, plan: Plan) -> Result<Vec<Employee>, Error> {
+pub(super) async fn rows(db: &Database, search: &Search, plan: Plan<'_>) -> Result<Vec<Employee>, Error> {
     db.read(|pool| async move { page_query(search, plan).build_query_as::<Employee>().fetch_all(pool).await }).await
 }
 
@@ -374,35 +503,73 @@ pub(super) fn key(row: &Employee, sort: Sort) -> Key {
 }
 
 /// The statement for one page and one row more. Values are bound; what is put together are constants of this file.
-pub(super) fn page_query(search: &Search, plan: Plan) -> QueryBuilder<MySql> {
-    let backwards = search.cursor.as_ref().is_some_and(|cursor| cursor.direction == Direction::Previous);
-    let ascending = (search.order == Order::Ascending) != backwards;
+pub(super) fn page_query(search: &Search, plan: Plan<'_>) -> QueryBuilder<MySql> {
+    let ascending = ascending(search);
     let order = |table| order_by(table, search.sort, ascending);
-    let mut query = QueryBuilder::new(match plan {
-        Plan::Any => "SELECT ",
-        Plan::Window(_) => "SELECT /*+ JOIN_PREFIX(w) */ ",
-        // Half of all employees are not found faster through an index.
-        Plan::Collect => "SELECT /*+ NO_ORDER_INDEX(e) NO_INDEX(e tandem_gender) */ ",
-    });
-    query.push(COLUMNS).push(" FROM ");
-    let order = if let Plan::Window(window) = plan {
+    let hints = match plan {
+        Plan::Any => "",
+        Plan::Window(_) | Plan::Along(_) => "JOIN_PREFIX(w)",
+        Plan::Among(_) => "JOIN_PREFIX(n)",
+        Plan::Collect | Plan::Attempt => match &search.filter.name {
+            // Two names are found through the index that has both, a long beginning of either through those of each.
+            Some(Name::Both(..)) => "NO_ORDER_INDEX(e) INDEX(e tandem_name)",
+            Some(Name::Either(word)) if word.len() > 2 => {
+                "NO_ORDER_INDEX(e) INDEX_MERGE(e tandem_name, tandem_last_name)"
+            }
+            // Half of all employees are not found faster through an index.
+            _ => "NO_ORDER_INDEX(e) NO_INDEX(e tandem_gender)",
+        },
+    };
+    let mut query = QueryBuilder::new("SELECT /*+ ");
+    query.push(hints);
+    if plan == Plan::Attempt {
+        // A hint takes no bound value; this one is a constant.
+        query.push(format!(" MAX_EXECUTION_TIME({PATIENCE})"));
+    }
+    query.push(" */ ").push(COLUMNS).push(" FROM ");
+    let within = match plan {
+        Plan::Window(window) => Some((window, None)),
+        Plan::Along(span) => Some((span.set.len(), Some(span))),
+        Plan::Any | Plan::Among(_) | Plan::Collect | Plan::Attempt => None,
+    };
+    let order = if let Some((window, span)) = within {
         // The window is read from the index alone; its employees are looked up one by one, until the page is full.
         query.push("(").push(select_along(search.sort)).push(columns("e", search.sort, ""));
         query.push(" FROM employees e WHERE TRUE");
         push_range(&mut query, search);
+        if let Some(span) = span {
+            push_span(&mut query, search.sort, span);
+        }
         push_position(&mut query, search.cursor.as_ref(), ascending);
         query.push(order("e")).push(" LIMIT ").push_bind(window);
         query.push(") w JOIN employees e ON e.emp_no = w.emp_no WHERE TRUE");
         push_filter(&mut query, &search.filter);
         order("w")
     } else {
-        query.push("employees e WHERE TRUE");
+        if let Plan::Among(numbers) = plan {
+            push_numbered(&mut query, numbers);
+        } else {
+            query.push("employees e WHERE TRUE");
+        }
         push_filter(&mut query, &search.filter);
         push_position(&mut query, search.cursor.as_ref(), ascending);
         order("e")
     };
     query.push(order).push(" LIMIT ").push_bind(search.limit.0 + 1);
     query
+}
+
+/// Whether the rows of a page are read upwards: those in front of a cursor are read the other way round.
+fn ascending(search: &Search) -> bool {
+    let backwards = search.cursor.as_ref().is_some_and(|cursor| cursor.direction == Direction::Previous);
+    (search.order == Order::Ascending) != backwards
+}
+
+/// The employees of these numbers. All numbers are one value, so that the statement is the same for any of them.
+pub(super) fn push_numbered(query: &mut QueryBuilder<MySql>, numbers: &[i32]) {
+    let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    query.push("JSON_TABLE(").push_bind(format!("[{list}]"));
+    query.push(", '$[*]' COLUMNS (emp_no INT PATH '$')) n JOIN employees e ON e.emp_no = n.emp_no WHERE TRUE");
 }
 
 /// What an [`Employee`] is made of.
@@ -447,6 +614,26 @@ pub(super) fn push_range(query: &mut QueryBuilder<MySql>, search: &Search) {
         Sort::Gender => push_gender(query, &search.filter),
         Sort::BirthDate => push_births(query, &search.filter),
         Sort::HireDate => push_hires(query, &search.filter),
+    }
+}
+
+/// The rows of a span of the order.
+fn push_span(query: &mut QueryBuilder<MySql>, sort: Sort, span: &Span) {
+    let Span { value, ends, set: _ } = span;
+    match sort {
+        // These have no spans.
+        Sort::EmpNo | Sort::Gender => {}
+        Sort::Name | Sort::LastName => {
+            query.push(if sort == Sort::Name { " AND e.first_name LIKE " } else { " AND e.last_name LIKE " });
+            // A name that is shorter than what others begin with has a span of its own.
+            query.push_bind(if value.chars().count() < 2 { literal(value) } else { prefix(value) });
+        }
+        Sort::BirthDate => {
+            query.push(" AND e.birth_date BETWEEN ").push_bind(value.clone()).push(" AND ").push_bind(*ends);
+        }
+        Sort::HireDate => {
+            query.push(" AND e.hire_date BETWEEN ").push_bind(value.clone()).push(" AND ").push_bind(*ends);
+        }
     }
 }
 
@@ -573,6 +760,11 @@ pub(super) fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
 
 /// The `LIKE` pattern of texts that begin with `word`, whatever characters it has.
 fn prefix(word: &str) -> String {
+    literal(word) + "%"
+}
+
+/// The `LIKE` pattern of `word` alone.
+fn literal(word: &str) -> String {
     let mut pattern = String::with_capacity(word.len() + 1);
     for character in word.chars() {
         if matches!(character, '%' | '_' | '\\') {
@@ -580,7 +772,6 @@ fn prefix(word: &str) -> String {
         }
         pattern.push(character);
     }
-    pattern.push('%');
     pattern
 }
 
@@ -631,23 +822,6 @@ mod tests {
     }
 
     #[rstest]
-    #[case("none found: it may take for ever", 1000, 0, 26, None)]
-    #[case("few found: too far", 832, 4, 26, None)]
-    #[case("some found", 832, 13, 26, Some(3328))]
-    #[case("almost enough found", 832, 25, 26, Some(1730))]
-    #[case("the largest page", 1000, 20, 101, None)]
-    #[case("the largest page, half full", 1000, 50, 101, Some(4040))]
-    fn what_was_found_tells_how_far_to_walk(
-        #[case] _name: &str,
-        #[case] walked: u32,
-        #[case] found: usize,
-        #[case] wanted: u32,
-        #[case] further_on: Option<u32>,
-    ) {
-        assert_eq!(further(walked, found, wanted), further_on);
-    }
-
-    #[rstest]
     #[case("Ka", "Ka%")]
     #[case("100%_\\", "100\\%\\_\\\\%")]
     fn wildcards_in_a_name_stand_for_themselves(#[case] word: &str, #[case] pattern: &str) {
@@ -664,7 +838,10 @@ mod tests {
             }),
             ..Search::parse(marked).unwrap()
         };
-        for plan in [Plan::Any, Plan::Window(1000), Plan::Collect] {
+        let span = Span { value: "zzz7".to_owned(), ends: None, set: Set::default() };
+        for plan in
+            [Plan::Any, Plan::Window(1000), Plan::Among(&[77_777]), Plan::Along(&span), Plan::Collect, Plan::Attempt]
+        {
             let statement = page_query(&search, plan).sql().as_str().to_owned();
             assert!(!["zzz", "1999", "77777"].iter().any(|value| statement.contains(value)), "{statement}");
         }

@@ -2,8 +2,9 @@
 
 use sqlx::{MySql, QueryBuilder};
 
-use super::employees::{Page, push_filter};
-use super::{Database, Error, server_code};
+use super::employees::{Page, push_filter, push_numbered};
+use super::sets::{Candidates, Narrowed};
+use super::{Database, Error, PATIENCE, in_time};
 use crate::search::{Filter, Search};
 
 /// How many are counted one by one. Where more match, the sample below knows their number well enough.
@@ -11,12 +12,6 @@ const MOST_COUNTED: u64 = 10_000;
 
 /// An estimate above this is not worth a count: of the full data set, more than five standard errors lie between the two.
 const SURELY_TOO_MANY: u64 = 2 * MOST_COUNTED;
-
-/// How long counting may take, in milliseconds: a page should take no more than 30.
-const PATIENCE: u32 = 10;
-
-/// MySQL's error for a statement that took longer than it may.
-const QUERY_TIMEOUT: u16 = 3024;
 
 /// How many employees a list has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,20 +22,30 @@ pub struct Total {
     pub exact: bool,
 }
 
-/// The size of the list of which `page` is shown, of a data set of `everybody`. A page that shows all of it tells by itself.
+/// The size of the list of which `page` is shown. A page that shows all of it tells by itself, and so do the sets that
+/// the list is cut from, where they say all that its filter says.
 ///
 /// # Errors
 /// See [`Error`].
-pub async fn total(db: &Database, search: &Search, page: &Page, everybody: u64) -> Result<Total, Error> {
+pub async fn total(db: &Database, search: &Search, page: &Page, narrowed: &Narrowed<'_>) -> Result<Total, Error> {
     let shown = page.employees.len() as u64;
+    let everybody = narrowed.counts.employees.unsigned_abs();
     if search.filter == Filter::default() {
         return Ok(Total { count: everybody, exact: true });
     }
     if search.cursor.is_none() && page.next.is_none() {
         return Ok(Total { count: shown, exact: true });
     }
-    let estimate = estimate(db, &search.filter, everybody).await?;
-    let counted = if estimate > SURELY_TOO_MANY { None } else { count(db, &search.filter).await? };
+    let filter = &search.filter;
+    let sample = match narrowed.candidates().await? {
+        Some(candidates) => sample_candidates(db, filter, candidates).await?,
+        None => sample_everybody(db, filter, everybody).await?,
+    };
+    if sample.is_whole() {
+        return Ok(Total { count: sample.sure + sample.matching, exact: true });
+    }
+    let estimate = sample.estimate();
+    let counted = if estimate > SURELY_TOO_MANY { None } else { count(db, filter).await? };
     Ok(match counted {
         Some(count) if count <= MOST_COUNTED => Total { count, exact: true },
         Some(_) => Total { count: estimate.max(MOST_COUNTED), exact: false },
@@ -50,14 +55,9 @@ pub async fn total(db: &Database, search: &Search, page: &Page, everybody: u64) 
 
 /// Counts them, up to [`MOST_COUNTED`] and one more; `None` where that takes too long.
 pub(super) async fn count(db: &Database, filter: &Filter) -> Result<Option<u64>, Error> {
-    db.read(|pool| async move {
-        match count_query(filter).build_query_scalar::<i64>().fetch_one(pool).await {
-            Ok(count) => Ok(Some(count.unsigned_abs())),
-            Err(error) if server_code(&error) == QUERY_TIMEOUT => Ok(None),
-            Err(error) => Err(error),
-        }
-    })
-    .await
+    let counted: Option<i64> =
+        db.read(|pool| async move { in_time(count_query(filter).build_query_scalar().fetch_one(pool).await) }).await?;
+    Ok(counted.map(i64::unsigned_abs))
 }
 
 fn count_query(filter: &Filter) -> QueryBuilder<MySql> {
@@ -69,11 +69,77 @@ fn count_query(filter: &Filter) -> QueryBuilder<MySql> {
     query
 }
 
-/// Scales up from a sample of about 2,000 numbers.
-async fn estimate(db: &Database, filter: &Filter, everybody: u64) -> Result<u64, Error> {
+/// What a few say about all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sample {
+    /// How many match for sure.
+    sure: u64,
+    /// How many others there are.
+    others: u64,
+    /// How many of these were looked at.
+    seen: u64,
+    /// How many of those match.
+    matching: u64,
+}
+
+impl Sample {
+    /// Whether everybody was looked at.
+    fn is_whole(&self) -> bool {
+        self.seen == self.others && (self.sure > 0 || self.seen > 0)
+    }
+
+    /// How many match, rounded to the digits that the sample deserves: two where the standard error is 10 % at most, as with a
+    /// hundred matches and nobody else. Nobody in the sample does not mean nobody at all.
+    fn estimate(&self) -> u64 {
+        let scaled = self.others.saturating_mul(self.matching.max(1)) / self.seen.max(1);
+        let all = self.sure + scaled;
+        let error = scaled as f64 / all.max(1) as f64 / (self.matching.max(1) as f64).sqrt();
+        let digits = if error > 0.1 { 1 } else { 2 };
+        let unit = 10_u64.pow(all.max(1).ilog10().saturating_sub(digits - 1));
+        (all + unit / 2) / unit * unit
+    }
+}
+
+/// How many candidates are looked at: two or three milliseconds.
+const SAMPLE: u64 = 500;
+
+/// Looks at those who do not match for sure: all of them, or as many as a sample has, spread evenly, the same ones each time.
+async fn sample_candidates(db: &Database, filter: &Filter, candidates: &Candidates) -> Result<Sample, Error> {
+    let Candidates { all, sure } = candidates;
+    let set = all.without(sure);
+    let others = set.len();
+    // Those at whose place the share of the sample that should have been taken by now passes a whole number.
+    let taken = |place: u64| place * SAMPLE.min(others) / others;
+    let numbers: Vec<_> = (0..)
+        .zip(set.numbers())
+        .filter(|&(place, _)| taken(place + 1) > taken(place))
+        .map(|(_, number)| number)
+        .collect();
+    let matching = if numbers.is_empty() { 0 } else { among(db, filter, &numbers).await? };
+    Ok(Sample { sure: sure.len(), others, seen: numbers.len() as u64, matching })
+}
+
+/// How many of these numbers pass.
+async fn among(db: &Database, filter: &Filter, numbers: &[i32]) -> Result<u64, Error> {
+    let matching: i64 =
+        db.read(|pool| async move { among_query(filter, numbers).build_query_scalar().fetch_one(pool).await }).await?;
+    Ok(matching.unsigned_abs())
+}
+
+fn among_query(filter: &Filter, numbers: &[i32]) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("SELECT /*+ JOIN_PREFIX(n) */ COUNT(*) FROM ");
+    push_numbered(&mut query, numbers);
+    push_filter(&mut query, filter);
+    query
+}
+
+/// Looks at about 2,000 numbers, spread over all that are in use: where there are no sets.
+async fn sample_everybody(db: &Database, filter: &Filter, everybody: u64) -> Result<Sample, Error> {
     let (seen, matching): (i64, i64) =
         db.read(|pool| async move { sample_query(filter).build_query_as().fetch_one(pool).await }).await?;
-    Ok(scale_up(matching.unsigned_abs(), seen.unsigned_abs(), everybody))
+    let (seen, matching) = (seen.unsigned_abs(), matching.unsigned_abs());
+    // Whoever came since everybody was counted is not more than everybody.
+    Ok(Sample { sure: 0, others: everybody.max(seen + 1), seen, matching })
 }
 
 /// Looks at 64 runs of 32 numbers, spread evenly over all numbers that are in use: every employee is as likely to be in
@@ -92,15 +158,6 @@ fn sample_query(filter: &Filter) -> QueryBuilder<MySql> {
     query
 }
 
-/// The estimate from `matching` out of `seen` employees, rounded to the digits that so many matches deserve: two from a
-/// hundred on, where the standard error is 10 % at most. Nobody in the sample does not mean nobody at all.
-fn scale_up(matching: u64, seen: u64, everybody: u64) -> u64 {
-    let digits = if matching < 100 { 1 } else { 2 };
-    let estimate = everybody.saturating_mul(matching.max(1)) / seen.max(1);
-    let unit = 10_u64.pow(estimate.max(1).ilog10().saturating_sub(digits - 1));
-    (estimate + unit / 2) / unit * unit
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,27 +165,31 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case("half of them", 640, 1280, 300_024, 150_000)]
-    #[case("many: two digits", 123, 1280, 300_024, 29_000)]
-    #[case("few: one digit", 40, 1280, 300_024, 9_000)]
-    #[case("none in the sample", 0, 1280, 300_024, 200)]
-    #[case("rounded up", 99, 1000, 1000, 100)]
-    #[case("an empty table", 0, 0, 0, 0)]
+    #[case("half of them", [0, 300_024, 1280, 640], 150_000)]
+    #[case("many: two digits", [0, 300_024, 1280, 123], 29_000)]
+    #[case("few: one digit", [0, 300_024, 1280, 40], 9_000)]
+    #[case("none in the sample", [0, 300_024, 1280, 0], 200)]
+    #[case("rounded up", [0, 1000, 1000, 99], 100)]
+    #[case("an empty table", [0, 0, 0, 0], 0)]
+    #[case("few, beside many who are sure", [41_300, 9000, 500, 25], 42_000)]
+    #[case("few, beside some who are sure", [400, 9000, 500, 25], 900)]
     fn an_estimate_has_the_digits_that_it_deserves(
         #[case] _name: &str,
-        #[case] matching: u64,
-        #[case] seen: u64,
-        #[case] everybody: u64,
+        #[case] sample: [u64; 4],
         #[case] expected: u64,
     ) {
-        assert_eq!(scale_up(matching, seen, everybody), expected);
+        let [sure, others, seen, matching] = sample;
+        assert_eq!(Sample { sure, others, seen, matching }.estimate(), expected);
     }
 
     proptest! {
         #[test]
-        fn rounding_moves_an_estimate_by_less_than_half(matching in 1..2000_u64, more in 0..2000_u64, everybody in 1..u64::MAX / 4000) {
+        fn rounding_moves_an_estimate_by_less_than_half(
+            sure in 0..1_000_000_u64, matching in 1..2000_u64, more in 0..2000_u64, others in 1..u64::MAX / 4000,
+        ) {
             let seen = matching + more;
-            let (rounded, raw) = (scale_up(matching, seen, everybody), everybody * matching / seen);
+            let rounded = Sample { sure, others, seen, matching }.estimate();
+            let raw = sure + others * matching / seen;
             prop_assert!(rounded.abs_diff(raw) * 2 <= raw, "{raw} became {rounded}");
         }
     }
@@ -136,9 +197,9 @@ mod tests {
     #[test]
     fn no_value_of_a_filter_gets_into_the_statements() {
         let filter = Search::parse("q=zzz1&department=zzz3&title=zzz4&born_from=1999-12-31").unwrap().filter;
-        for statement in [count_query(&filter), sample_query(&filter)] {
+        for statement in [count_query(&filter), sample_query(&filter), among_query(&filter, &[77_777])] {
             let statement = statement.sql().as_str().to_owned();
-            assert!(!["zzz", "1999"].iter().any(|value| statement.contains(value)), "{statement}");
+            assert!(!["zzz", "1999", "77777"].iter().any(|value| statement.contains(value)), "{statement}");
         }
     }
 }

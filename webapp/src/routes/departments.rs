@@ -13,6 +13,7 @@ use crate::db;
 use crate::db::departments::{Department, Manager};
 use crate::db::employees::Employee;
 use crate::db::overview::Headcount;
+use crate::db::sets::Narrowed;
 use crate::db::statistics::{History, Salaries, Year};
 use crate::error::Error;
 use crate::group::Group;
@@ -132,9 +133,10 @@ async fn one(app: &App, dept_no: &str) -> Result<One, Error> {
         limit: Limit(RECENT_HIRES),
         cursor: None,
     };
+    let narrowed = Narrowed::new(&app.db, &search.filter, &catalog.counts);
     let (managers, list, history, salaries) = tokio::try_join!(
         db::departments::managers(&app.db, dept_no),
-        db::employees::list(&app.db, &search),
+        db::employees::list(&app.db, &search, &narrowed),
         db::statistics::history(&app.db, Some(dept_no)),
         db::statistics::salaries(&app.db, &group),
     )?;

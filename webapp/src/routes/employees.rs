@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::catalog::Catalog;
 use crate::db;
 use crate::db::employees::{Employee, Page, Person};
+use crate::db::sets::Narrowed;
 use crate::db::totals::Total;
 use crate::error::Error;
 use crate::search::{self, Invalid, Search};
@@ -81,9 +82,9 @@ pub(crate) async fn list_api(State(app): State<Arc<App>>, RawQuery(query): RawQu
 
 /// A page of the list, and the size of the whole list.
 async fn list(app: &App, catalog: &Catalog, search: &Search) -> Result<(Page, Total), Error> {
-    let everybody = catalog.counts.employees.unsigned_abs();
-    let page = db::employees::list(&app.db, search).await?;
-    let total = db::totals::total(&app.db, search, &page, everybody).await?;
+    let narrowed = Narrowed::new(&app.db, &search.filter, &catalog.counts);
+    let page = db::employees::list(&app.db, search, &narrowed).await?;
+    let total = db::totals::total(&app.db, search, &page, &narrowed).await?;
     Ok((page, total))
 }
 

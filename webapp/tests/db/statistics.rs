@@ -153,6 +153,57 @@ async fn the_salaries_of_every_group_are_what_the_direct_query_finds() {
     assert!(empty > 0, "a group without anybody was looked at too");
 }
 
+/// What each set holds by its name, as the data set's own tables say.
+const DIRECT: &[(&str, &str)] = &[
+    ("everybody", "SELECT emp_no FROM employees WHERE ? = ''"),
+    ("gender", "SELECT emp_no FROM employees WHERE gender = ?"),
+    (
+        "status",
+        "SELECT emp_no FROM employees WHERE ? = IF(emp_no IN (SELECT emp_no FROM dept_emp WHERE to_date = '9999-01-01'), 'current', 'former')",
+    ),
+    ("first name 1", "SELECT emp_no FROM employees WHERE LEFT(first_name, 1) = ?"),
+    ("first name 2", "SELECT emp_no FROM employees WHERE LEFT(first_name, 2) = ?"),
+    ("last name 1", "SELECT emp_no FROM employees WHERE LEFT(last_name, 1) = ?"),
+    ("last name 2", "SELECT emp_no FROM employees WHERE LEFT(last_name, 2) = ?"),
+    ("department", "SELECT emp_no FROM dept_emp WHERE dept_no = ?"),
+    ("department today", "SELECT emp_no FROM dept_emp WHERE dept_no = ? AND to_date = '9999-01-01'"),
+    ("title", "SELECT DISTINCT emp_no FROM titles WHERE title = ?"),
+    (
+        "title today",
+        "SELECT DISTINCT emp_no FROM titles WHERE title = ? AND (to_date = '9999-01-01' OR to_date IS NULL)",
+    ),
+    ("born", "SELECT emp_no FROM employees WHERE birth_date BETWEEN ? AND ?"),
+    ("hired", "SELECT emp_no FROM employees WHERE hire_date BETWEEN ? AND ?"),
+];
+
+#[tokio::test]
+async fn each_set_holds_whom_the_direct_query_finds() {
+    let fixture = fixture!(Fixture::summarized());
+    let mut connection = fixture.connection().await;
+    let rows = "SELECT kind, value, ends, employees, words FROM tandem_sets WHERE kind <> 'rows'";
+    let sets: Vec<(String, String, Option<NaiveDate>, i32, Vec<u8>)> =
+        sqlx::query_as(rows).fetch_all(&mut connection).await.unwrap();
+    for &(kind, _) in DIRECT {
+        assert!(sets.iter().any(|(found, ..)| found == kind), "there is none of {kind}");
+    }
+    for (kind, value, ends, employees, words) in sets {
+        let &(_, direct) = DIRECT.iter().find(|(known, _)| *known == kind).unwrap();
+        let mut query = sqlx::query_scalar(direct).bind(&value);
+        if ends.is_some() {
+            query = query.bind(ends);
+        }
+        let mut expected: Vec<i32> = query.fetch_all(&mut connection).await.unwrap();
+        expected.sort_unstable();
+        assert_eq!(employees as usize, expected.len(), "{kind} {value}");
+        let held = words.chunks_exact(12).flat_map(|word| {
+            let first = i64::from(u32::from_be_bytes(word[..4].try_into().unwrap())) * 64 - (1 << 31);
+            let bits = u64::from_be_bytes(word[4..].try_into().unwrap());
+            (0..64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| i32::try_from(first + bit).unwrap())
+        });
+        assert_eq!(held.collect::<Vec<_>>(), expected, "{kind} {value}");
+    }
+}
+
 /// The time at which a summary was computed is moved back, which a later computation would not do.
 const AGE: &str = "UPDATE tandem_company_years SET computed_at = '2001-01-01'; \
     UPDATE tandem_salary_percentiles SET computed_at = '2001-01-01'";
@@ -167,7 +218,7 @@ async fn a_summary_that_is_older_than_the_data_set_is_computed_again_by_the_next
         summaries.map(|step| step.outcome).collect::<Vec<_>>()
     };
     fixture.run(AGE).await;
-    assert_eq!(outcomes(Recompute::Outdated).await, vec![Outcome::Recorded; 4]);
+    assert_eq!(outcomes(Recompute::Outdated).await, vec![Outcome::Recorded; 5]);
     fixture.run(DATASET).await;
     fixture
         .run("DELETE FROM dept_emp WHERE dept_no = 'd001'; UPDATE tandem_dataset SET loaded_at = '2002-01-01'")
@@ -177,7 +228,7 @@ async fn a_summary_that_is_older_than_the_data_set_is_computed_again_by_the_next
     let found = outcomes(Recompute::Outdated).await;
     assert!(matches!(
         found[..],
-        [Outcome::Recorded, Outcome::Recomputed(_), Outcome::Recomputed(_), Outcome::Recorded]
+        [Outcome::Recorded, Outcome::Recomputed(_), Outcome::Recomputed(_), Outcome::Recorded, Outcome::Recorded]
     ));
     let history = db::statistics::history(&fixture.database(), None).await.unwrap().unwrap();
     let counts = db::overview::counts(&fixture.database()).await.unwrap();
@@ -194,10 +245,43 @@ async fn a_summary_that_is_older_than_the_data_set_is_computed_again_by_the_next
     assert_eq!(salaries, db::statistics::Salaries::default());
     // Dropped with the tables of another data set, and computed as if for the first time.
     fixture.run("DROP TABLE tandem_salary_bands").await;
-    assert!(matches!(outcomes(Recompute::Outdated).await[..], [_, _, _, Outcome::Created(_)]));
+    assert!(matches!(outcomes(Recompute::Outdated).await[..], [_, _, _, Outcome::Created(_), _]));
     let tables = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name REGEXP '_(new|old)$'";
     let left: i64 = sqlx::query_scalar(tables).fetch_one(&mut fixture.connection().await).await.unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn of_two_who_ask_at_once_for_all_to_be_computed_again_one_computes_and_the_other_waits() {
+    let fixture = fixture!(Fixture::summarized());
+    let config = fixture.config();
+    let mut holder = fixture.connection().await;
+    holder.execute("DO GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), 0)").await.unwrap();
+    let ask = || {
+        let config = config.clone();
+        tokio::spawn(async move { migrations::run(&config, PATIENCE, Recompute::All).await.unwrap() })
+    };
+    let both = [ask(), ask()];
+    // Both have asked, and a later second has begun.
+    let ready = "SELECT COUNT(*) = 2 AND MIN(time) > 0 FROM information_schema.processlist WHERE db = ? AND state = 'User lock'";
+    let deadline = Instant::now() + PATIENCE;
+    while !sqlx::query_scalar(ready).bind(&fixture.name).fetch_one(&mut holder).await.unwrap_or(false) {
+        assert!(Instant::now() < deadline, "nobody waits");
+    }
+    holder.close().await.unwrap();
+    let mut computed = 0;
+    for asked in both {
+        let steps = asked.await.unwrap();
+        let outcomes =
+            || steps.iter().filter(|step| matches!(step.object, Object::Summary { .. })).map(|step| &step.outcome);
+        let here = outcomes().all(|outcome| matches!(outcome, Outcome::Recomputed(_)));
+        assert!(here || outcomes().all(|outcome| *outcome == Outcome::Elsewhere), "{steps:?}");
+        computed += usize::from(here);
+    }
+    assert_eq!(computed, 1);
+    // Whoever asks later may have changed something in between.
+    let later = migrations::run(&config, PATIENCE, Recompute::All).await.unwrap();
+    assert!(later.iter().any(|step| matches!(step.outcome, Outcome::Recomputed(_))), "{later:?}");
 }
 
 #[tokio::test]
