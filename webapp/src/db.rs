@@ -225,7 +225,8 @@ impl Database {
         let opening = Opening {
             options: config.reads.clone().statement_cache_capacity(PREPARED_STATEMENTS + FIRST_USES),
             session: format!(
-                "SET SESSION max_execution_time = {}, SESSION transaction_read_only = ON",
+                "SET SESSION max_execution_time = {}, SESSION transaction_read_only = ON, \
+                 SESSION eq_range_index_dive_limit = 2",
                 config.query_timeout.as_millis()
             )
             .into(),

@@ -1,7 +1,7 @@
 //! Requests that ask for the same kind of row at the same time are answered by one query.
 //!
-//! A statement costs the server and us more than the few rows that it finds. So at most [`FLIGHTS`] queries of a kind are
-//! on their way at once, and what is asked for meanwhile waits for the next one and shares it. Nobody waits for a
+//! A statement costs the server and us more than the few rows that it finds. So at most [`FLIGHTS`] query of a kind is
+//! on its way at once, and what is asked for meanwhile waits for the next one and shares it. Nobody waits for a
 //! clock: where nothing is on its way, a request asks at once; the more there is to do, the more share a query.
 //!
 //! An answer is never older than its question: a query that was sent before somebody asked is not shared.
@@ -14,8 +14,9 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::Error;
 
-/// How many queries of one kind are on their way at once: one that the server works on, one that is sent or read.
-const FLIGHTS: usize = 2;
+/// How many queries of one kind are on their way at once. While one is, and while its answers are written, the next ones
+/// gather: with more, each would have fewer to share it.
+const FLIGHTS: usize = 1;
 
 type Answer<V> = Result<Option<V>, Error>;
 

@@ -169,12 +169,9 @@ async fn people(db: &Database, numbers: Vec<u32>) -> Result<HashMap<u32, Person>
         titles(db, &numbers),
         salaries(db, &numbers),
     )?;
-    let mut careers = HashMap::<i32, Career>::with_capacity(employees.len());
+    let mut careers = HashMap::<u32, Career>::with_capacity(employees.len());
     for Of { emp_no, part } in departments {
         careers.entry(emp_no).or_default().departments.push(part);
-    }
-    for Of { emp_no, part } in managers {
-        careers.entry(emp_no).or_default().managers.push(part);
     }
     for Of { emp_no, part } in titles {
         careers.entry(emp_no).or_default().titles.push(part);
@@ -182,19 +179,24 @@ async fn people(db: &Database, numbers: Vec<u32>) -> Result<HashMap<u32, Person>
     for Of { emp_no, part } in salaries.into_iter().rev() {
         careers.entry(emp_no).or_default().salaries.push(part);
     }
-    Ok(employees
-        .into_iter()
-        .map(|employee| {
-            let career = careers.remove(&employee.emp_no).unwrap_or_default();
-            (employee.emp_no.unsigned_abs(), Person { employee, career })
-        })
-        .collect())
+    let person = |employee: Employee| {
+        let number = employee.emp_no.unsigned_abs();
+        let mut career = careers.remove(&number).unwrap_or_default();
+        career.departments.sort_by(|one, other| {
+            let key = |part: &Assignment| (part.from_date, part.manager);
+            key(other).cmp(&key(one)).then_with(|| one.dept_no.cmp(&other.dept_no))
+        });
+        career.managers = superiors(number, &career.departments, &managers);
+        (number, Person { employee, career })
+    };
+    Ok(employees.into_iter().map(person).collect())
 }
 
 /// A row about somebody.
 #[derive(sqlx::FromRow)]
 struct Of<T> {
-    emp_no: i32,
+    #[sqlx(try_from = "i32")]
+    emp_no: u32,
     #[sqlx(flatten)]
     part: T,
 }
@@ -210,41 +212,65 @@ async fn basics(db: &Database, numbers: &[u32]) -> Result<Vec<Employee>, Error> 
     .await
 }
 
+/// In no order.
 async fn departments(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Assignment>>, Error> {
     db.read(|pool| async move {
         let mut query = QueryBuilder::new(
-            "SELECT w.emp_no, w.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, \
-                    w.manager = 1 AS manager \
-             FROM (SELECT emp_no, dept_no, from_date, to_date, 0 AS manager FROM dept_emp WHERE emp_no IN ",
+            "SELECT w.emp_no, d.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01') AS to_date, \
+                    FALSE AS manager \
+             FROM dept_emp w JOIN departments d USING (dept_no) WHERE w.emp_no IN ",
         );
         push_numbers(&mut query, numbers);
-        query.push(" UNION ALL SELECT emp_no, dept_no, from_date, to_date, 1 FROM dept_manager WHERE emp_no IN ");
+        query.push(
+            " UNION ALL \
+             SELECT w.emp_no, d.dept_no, d.dept_name, w.from_date, NULLIF(w.to_date, DATE'9999-01-01'), TRUE \
+             FROM dept_manager w JOIN departments d USING (dept_no) WHERE w.emp_no IN ",
+        );
         push_numbers(&mut query, numbers);
-        query.push(") w JOIN departments d USING (dept_no) ORDER BY w.from_date DESC, w.manager DESC, w.dept_no");
         query.build_query_as().fetch_all(pool).await
     })
     .await
 }
 
-/// The managers of somebody's departments, as long as both were there.
-async fn managers(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Superior>>, Error> {
+/// All managers of the departments in which these people have been, by department and number: there are a few for each
+/// department, whom many of them share.
+async fn managers(db: &Database, numbers: &[u32]) -> Result<Vec<Superior>, Error> {
     db.read(|pool| async move {
         let mut query = QueryBuilder::new(
-            "SELECT w.emp_no, d.dept_no, d.dept_name, e.emp_no AS manager, e.first_name, e.last_name, \
-                    GREATEST(w.from_date, m.from_date) AS from_date, \
-                    NULLIF(LEAST(w.to_date, m.to_date), DATE'9999-01-01') AS to_date \
-             FROM dept_emp w \
-             JOIN dept_manager m \
-               ON m.dept_no = w.dept_no AND m.from_date < w.to_date AND m.to_date > w.from_date AND m.emp_no <> w.emp_no \
-             JOIN departments d ON d.dept_no = w.dept_no \
-             JOIN employees e ON e.emp_no = m.emp_no \
-             WHERE w.emp_no IN ",
+            "SELECT d.dept_no, d.dept_name, e.emp_no AS manager, e.first_name, e.last_name, \
+                    m.from_date, NULLIF(m.to_date, DATE'9999-01-01') AS to_date \
+             FROM (SELECT DISTINCT dept_no FROM dept_emp WHERE emp_no IN ",
         );
         push_numbers(&mut query, numbers);
-        query.push(" ORDER BY from_date DESC, d.dept_no, e.emp_no");
+        query.push(
+            ") w JOIN dept_manager m USING (dept_no) JOIN departments d USING (dept_no) JOIN employees e USING (emp_no) \
+             ORDER BY d.dept_no, e.emp_no",
+        );
         query.build_query_as().fetch_all(pool).await
     })
     .await
+}
+
+/// Those managers whom somebody had in a department, each for as long as both were there, the latest first.
+fn superiors(emp_no: u32, departments: &[Assignment], managers: &[Superior]) -> Vec<Superior> {
+    let mut superiors = Vec::new();
+    for member in departments.iter().filter(|department| !department.manager) {
+        let theirs = managers.iter().filter(|manager| manager.dept_no == member.dept_no);
+        for manager in theirs.filter(|manager| manager.emp_no.unsigned_abs() != emp_no) {
+            let from_date = member.from_date.max(manager.from_date);
+            let to_date = member.to_date.into_iter().chain(manager.to_date).min();
+            let met = member.to_date.is_none_or(|to| manager.from_date < to)
+                && manager.to_date.is_none_or(|to| to > member.from_date);
+            if met {
+                superiors.push(Superior { from_date, to_date, ..manager.clone() });
+            }
+        }
+    }
+    superiors.sort_by(|one, other| {
+        let key = |superior: &Superior| (superior.dept_no.clone(), superior.emp_no);
+        other.from_date.cmp(&one.from_date).then_with(|| key(one).cmp(&key(other)))
+    });
+    superiors
 }
 
 async fn titles(db: &Database, numbers: &[u32]) -> Result<Vec<Of<Title>>, Error> {
