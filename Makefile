@@ -52,7 +52,9 @@ generate: ## write all generated files anew: the custom resource, its reference,
 	@UPDATE_DOCS=1 cargo test --workspace --quiet the_documented_table_is_current
 
 bench: ## measure the pages beside the same ones in Flask, FastAPI and Go; writes bench/report
-	@compose/up images && bench/web
+	@# The peers' images are packages, which are fetched while the compiler works.
+	@compose/up engine && images/base/build && \
+	  { bench/web --peers & peers=$$!; compose/up images; built=$$?; wait $$peers && exit $$built; } && bench/web
 
 bench-images: ## measure the first start, restarts, memory and sizes
 	@compose/up images && bench/images

@@ -73,7 +73,7 @@ WITH bits AS (
   UNION ALL
   SELECT 'hired', span, word, BIT_OR(bit), MIN(day), MAX(day) FROM hires GROUP BY span, word
 )
-SELECT /*+ SET_VAR(group_concat_max_len = 4294967295) SET_VAR(tmp_table_size = 268435456) */
+SELECT /*+ SET_VAR(group_concat_max_len = 4294967295) SET_VAR(tmp_table_size = 6291456) */
   kind, value, NULL AS ends, SUM(BIT_COUNT(bits)) AS employees,
   UNHEX(GROUP_CONCAT(LPAD(HEX(word), 8, '0'), LPAD(HEX(bits), 16, '0') ORDER BY word SEPARATOR '')) AS words,
   CURRENT_TIMESTAMP AS computed_at

@@ -329,3 +329,95 @@ fn beginning(kinds: [&'static str; 2], word: &str) -> (Item, bool) {
         _ => (Item::Value("everybody", String::new()), false),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Search;
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use std::collections::BTreeSet;
+
+    /// As the migration writes them.
+    fn bytes(numbers: &BTreeSet<i32>) -> Vec<u8> {
+        let mut words: Vec<(u32, u64)> = Vec::new();
+        for &number in numbers {
+            let place = i64::from(number) + OFFSET;
+            let (word, bit) = (u32::try_from(place / 64).unwrap(), 1 << (place % 64));
+            match words.last_mut() {
+                Some((last, bits)) if *last == word => *bits |= bit,
+                _ => words.push((word, bit)),
+            }
+        }
+        words.iter().flat_map(|(word, bits)| [&word.to_be_bytes()[..], &bits.to_be_bytes()].concat()).collect()
+    }
+
+    fn numbers() -> impl Strategy<Value = BTreeSet<i32>> {
+        // Near each other, so that many share a word, and at both ends of what a number can be.
+        proptest::collection::btree_set(prop_oneof![10_000..10_300_i32, any::<i32>()], 0..80)
+    }
+
+    proptest! {
+        #[test]
+        fn sets_are_cut_and_joined_as_sets_are(one in numbers(), other in numbers()) {
+            let (a, b) = (Set::read(&bytes(&one)), Set::read(&bytes(&other)));
+            let same = |set: Set, expected: BTreeSet<i32>| {
+                prop_assert_eq!(set.len(), expected.len() as u64);
+                prop_assert_eq!(set.is_empty(), expected.is_empty());
+                prop_assert!(set.numbers().rev().eq(expected.iter().rev().copied()));
+                prop_assert_eq!(set, Set::read(&bytes(&expected)));
+                Ok(())
+            };
+            same(a.and(&b), one.intersection(&other).copied().collect())?;
+            same(a.or(&b), one.union(&other).copied().collect())?;
+            same(a.without(&b), one.difference(&other).copied().collect())?;
+            same(a, one)?;
+        }
+    }
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[rstest]
+    #[case("all of it", Some("1960-01-01"), Some("1960-01-31"), Some(true))]
+    #[case("no bounds", None, None, Some(true))]
+    #[case("its end", Some("1960-01-31"), None, Some(false))]
+    #[case("its beginning", None, Some("1960-01-01"), Some(false))]
+    #[case("behind it", Some("1960-02-01"), None, None)]
+    fn a_span_is_inside_of_some_dates_or_touches_them_or_not(
+        #[case] _name: &str,
+        #[case] from: Option<&str>,
+        #[case] to: Option<&str>,
+        #[case] expected: Option<bool>,
+    ) {
+        let row = Row {
+            item: Some(0),
+            value: "1960-01-01".to_owned(),
+            ends: Some(day("1960-01-31")),
+            employees: 0,
+            words: Vec::new(),
+        };
+        assert_eq!(Item::Dates(BORN, from.map(day), to.map(day)).holds(&row), expected);
+    }
+
+    #[rstest]
+    #[case("M", "first name 1", true)]
+    #[case("Ma", "first name 2", true)]
+    #[case("Mary", "first name 2", false)]
+    #[case("Mé", "everybody", false)]
+    #[case("é", "everybody", false)]
+    #[case("%", "everybody", false)]
+    fn a_name_is_looked_for_by_what_it_begins_with(#[case] word: &str, #[case] expected: &str, #[case] all: bool) {
+        let (item, whole) = beginning(FIRST, word);
+        let Item::Value(kind, _) = item else { panic!("{item:?}") };
+        assert_eq!((kind, whole), (expected, all));
+    }
+
+    #[test]
+    fn no_value_of_a_filter_gets_into_the_statement() {
+        let filter = Search::parse("q=zz1+zz2&department=zzz3&title=zzz4&born_from=1999-12-31").unwrap().filter;
+        let statement = Wanted::of(&filter).query().sql().as_str().to_owned();
+        assert!(!["zz", "1999"].iter().any(|value| statement.contains(value)), "{statement}");
+    }
+}
