@@ -176,13 +176,15 @@ const DIRECT: &[(&str, &str)] = &[
     ("hired", "SELECT emp_no FROM employees WHERE hire_date BETWEEN ? AND ?"),
 ];
 
+/// Kind, value, last date, number of employees, words.
+type SetRow = (String, String, Option<NaiveDate>, i32, Vec<u8>);
+
 #[tokio::test]
 async fn each_set_holds_whom_the_direct_query_finds() {
     let fixture = fixture!(Fixture::summarized());
     let mut connection = fixture.connection().await;
     let rows = "SELECT kind, value, ends, employees, words FROM tandem_sets WHERE kind <> 'rows'";
-    let sets: Vec<(String, String, Option<NaiveDate>, i32, Vec<u8>)> =
-        sqlx::query_as(rows).fetch_all(&mut connection).await.unwrap();
+    let sets: Vec<SetRow> = sqlx::query_as(rows).fetch_all(&mut connection).await.unwrap();
     for &(kind, _) in DIRECT {
         assert!(sets.iter().any(|(found, ..)| found == kind), "there is none of {kind}");
     }
