@@ -324,19 +324,20 @@ pub async fn list(db: &Database, search: &Search, narrowed: &Narrowed<'_>) -> Re
     if search.filter == Filter::default() {
         return Ok(page(search, rows(db, search, Plan::Any).await?));
     }
-    let found = if has_two_names(search) { attempt(db, search).await? } else { None };
-    let found = match found {
-        Some(found) => found,
-        None => match narrowed.candidates().await? {
+    let found = if has_two_names(search) {
+        rows(db, search, Plan::Collect).await?
+    } else {
+        match narrowed.candidates().await? {
             Some(candidates) => filtered(db, search, candidates, narrowed.counts).await?,
             None => rows(db, search, Plan::Collect).await?,
-        },
+        }
     };
     Ok(page(search, found))
 }
 
+/// Whether two names are looked for of which an index leads to a few people. Of letters alone there are too many.
 fn has_two_names(search: &Search) -> bool {
-    matches!(search.filter.name, Some(Name::Both(..)))
+    matches!(&search.filter.name, Some(Name::Both(one, other)) if one.len() > 1 && other.len() > 1)
 }
 
 /// Collects and sorts, where that takes no longer than [`PATIENCE`]: where an index leads to the few that are looked for.
@@ -381,7 +382,6 @@ async fn filtered(
     }
     // Where the filter says more than the sets, an index may know of a few days, or of a long beginning of a name.
     if sure.is_empty()
-        && !has_two_names(search)
         && let Some(found) = attempt(db, search).await?
     {
         return Ok(found);
