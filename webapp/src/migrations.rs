@@ -5,8 +5,8 @@
 //! queries.
 //!
 //! A summary is as old as its column `computed_at` says. One that is older than the data set is computed again by the
-//! next run; after any other change of the data somebody has to ask for it. The new table is made beside the old one and
-//! takes its place in one step, so that pages always find one.
+//! next run; after any other change of the data somebody has to ask for it. The table is filled under another name and
+//! takes its own in one step, so that pages always find the old one or the new one, and none that waits to be filled.
 //!
 //! Written here and not left to `sqlx::migrate!`, for three reasons. MySQL commits every DDL statement at once, so a
 //! run that is killed half-way leaves sqlx's record "dirty", which stops all later runs until a person repairs it;
@@ -345,7 +345,12 @@ async fn apply(connection: &mut MySqlConnection, migration: &Migration) -> sqlx:
     let outcome = if exists {
         Outcome::Found
     } else {
-        connection.execute(migration.sql).await?;
+        match migration.object {
+            Object::Index { .. } => {
+                connection.execute(migration.sql).await?;
+            }
+            Object::Summary { table } => compute(connection, migration, table).await?,
+        }
         Outcome::Created(started.elapsed())
     };
     sqlx::query("INSERT INTO tandem_migrations (version, description) VALUES (?, ?)")
@@ -379,7 +384,7 @@ async fn summarize(
         Outcome::Recorded
     } else {
         // Somebody dropped it, perhaps with the tables of another data set.
-        connection.execute(migration.sql).await?;
+        compute(connection, migration, table).await?;
         Outcome::Created(started.elapsed())
     };
     let outcome = match (&outcome, wanted.recompute) {
@@ -387,7 +392,7 @@ async fn summarize(
         (_, Recompute::Outdated) if !outdated(connection, table).await? => outcome,
         (_, Recompute::All) if computed_since(connection, table, wanted.asked).await? => Outcome::Elsewhere,
         _ => {
-            replace(connection, migration, table).await?;
+            compute(connection, migration, table).await?;
             Outcome::Recomputed(started.elapsed())
         }
     };
@@ -416,11 +421,14 @@ async fn computed_since(connection: &mut MySqlConnection, table: &str, asked: i6
     sqlx::query_scalar(AssertSqlSafe(sql)).bind(asked).fetch_one(connection).await
 }
 
-/// Computes a summary beside the one that is there, and puts it in its place.
-async fn replace(connection: &mut MySqlConnection, migration: &Migration, table: &str) -> sqlx::Result<()> {
+/// Computes a summary beside the one that is there, if there is one, and puts it in its place. Who asks for a table while it
+/// is being filled waits until it is full, perhaps for longer than a query may take; for one that is not there, nobody waits.
+async fn compute(connection: &mut MySqlConnection, migration: &Migration, table: &str) -> sqlx::Result<()> {
     // `table` is a constant of this file. What a killed run left behind goes first.
     let clear = format!("DROP TABLE IF EXISTS {table}_new, {table}_old");
-    let rename = format!("RENAME TABLE {table} TO {table}_old, {table}_new TO {table}");
+    let aside =
+        if table_exists(connection, table).await? { format!("{table} TO {table}_old, ") } else { String::new() };
+    let rename = format!("RENAME TABLE {aside}{table}_new TO {table}");
     connection.execute(AssertSqlSafe(clear.clone())).await?;
     connection.execute(AssertSqlSafe(migration.sql.replacen(table, &format!("{table}_new"), 1))).await?;
     connection.execute(AssertSqlSafe(rename)).await?;

@@ -254,6 +254,32 @@ async fn a_summary_that_is_older_than_the_data_set_is_computed_again_by_the_next
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_summary_that_is_not_there_yet() {
+    let fixture = fixture!(Fixture::summarized());
+    fixture.run("DROP TABLE tandem_sets").await;
+    // The statement that fills it waits for one of its tables.
+    let mut holder = fixture.connection().await;
+    holder.execute("LOCK TABLES titles WRITE").await.unwrap();
+    let config = fixture.config();
+    let migrating = tokio::spawn(async move { migrations::run(&config, PATIENCE, Recompute::Outdated).await.unwrap() });
+    let mut reader = fixture.server.connect().await.unwrap();
+    let fills = "SELECT COUNT(*) FROM information_schema.processlist \
+         WHERE db = ? AND state = 'Waiting for table metadata lock' AND info LIKE 'CREATE TABLE tandem_sets%'";
+    let deadline = Instant::now() + PATIENCE;
+    while sqlx::query_scalar::<_, i64>(fills).bind(&fixture.name).fetch_one(&mut reader).await.unwrap() == 0 {
+        assert!(Instant::now() < deadline && !migrating.is_finished(), "nothing is filled");
+    }
+    let mut connection = fixture.connection().await;
+    connection.execute("SET SESSION lock_wait_timeout = 1").await.unwrap();
+    let error = connection.execute("SELECT 1 FROM tandem_sets").await.unwrap_err().to_string();
+    assert!(error.contains("doesn't exist"), "{error}");
+    holder.execute("UNLOCK TABLES").await.unwrap();
+    let steps = migrating.await.unwrap();
+    assert!(matches!(steps.last().unwrap().outcome, Outcome::Created(_)), "{steps:?}");
+    connection.execute("SELECT 1 FROM tandem_sets").await.unwrap();
+}
+
+#[tokio::test]
 async fn of_two_who_ask_at_once_for_all_to_be_computed_again_one_computes_and_the_other_waits() {
     let fixture = fixture!(Fixture::summarized());
     let config = fixture.config();
