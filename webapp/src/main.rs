@@ -10,8 +10,8 @@ use tandem_webapp::migrations::{self, Outcome, Recompute};
 use tandem_webapp::openapi;
 use tandem_webapp::server;
 
-/// How long `webapp migrate` waits for another process that migrates the same database.
-const MIGRATE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long `webapp migrate` waits for another process that migrates the same database: longer than that takes on a slow machine.
+const MIGRATE_PATIENCE: Duration = Duration::from_secs(600);
 /// Threads for name look-ups, the only blocking work. The default of 512 would let a resolver that hangs cost memory.
 const BLOCKING_THREADS: usize = 4;
 

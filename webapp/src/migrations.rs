@@ -213,7 +213,7 @@ pub fn missing(applied: &[u32]) -> Vec<u32> {
 /// # Errors
 /// See [`Error`].
 pub async fn run(config: &DatabaseConfig, patience: Duration, recompute: Recompute) -> Result<Vec<Step>, Error> {
-    let mut connection = connect(&config.primary, config.connect_timeout).await?;
+    let mut connection = prepared(&config.primary, config.connect_timeout).await?;
     let result = run_locked(&mut connection, config, patience, recompute).await;
     // The lock goes with the connection, whatever happened.
     let _ = connection.close().await;
@@ -285,12 +285,13 @@ async fn run_locked(
     if MIGRATIONS.iter().any(|migration| !applied.contains(&migration.version)) {
         connection.execute(ANALYZE).await.map_err(Error::Analyze)?;
     }
-    // Summaries last, one after the other: an index cannot be added to a table that a long query reads.
-    let mut connection = prepared(&config.primary, config.connect_timeout).await?;
+    // Summaries last, one after the other: an index cannot be added to a table that a long query reads. They are filled on the
+    // connection that holds the lock: where this process is killed, the server goes on with the statement, and lets nobody else
+    // begin until that has ended.
     for (migration, table, recorded) in summaries {
         let version = migration.version;
         let wanted = Wanted { recorded, recompute, asked };
-        let outcome = summarize(&mut connection, migration, table, wanted).await;
+        let outcome = summarize(connection, migration, table, wanted).await;
         outcomes.insert(version, outcome.map_err(|source| Error::Statement { version, source })?);
     }
     Ok(MIGRATIONS
