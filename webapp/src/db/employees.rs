@@ -329,7 +329,7 @@ pub async fn list(db: &Database, search: &Search, narrowed: &Narrowed<'_>) -> Re
     } else {
         match narrowed.candidates().await? {
             Some(candidates) => filtered(db, search, candidates, narrowed.counts).await?,
-            None => rows(db, search, Plan::Collect).await?,
+            None => without_sets(db, search).await?,
         }
     };
     Ok(page(search, found))
@@ -360,6 +360,15 @@ fn wanted(search: &Search) -> u64 {
 /// How many rows of the order are walked at most where nothing is known of how the candidates are spread along it: one or two
 /// milliseconds.
 const WINDOW: u64 = 500;
+
+/// The rows of a page where nothing is known of who can be in it: most often many are.
+async fn without_sets(db: &Database, search: &Search) -> Result<Vec<Employee>, Error> {
+    let found = rows(db, search, Plan::Window(WINDOW)).await?;
+    if found.len() as u64 >= wanted(search) {
+        return Ok(found);
+    }
+    rows(db, search, Plan::Collect).await
+}
 
 /// The rows of a page of candidates.
 async fn filtered(
