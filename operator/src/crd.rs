@@ -582,9 +582,10 @@ pub struct MysqlStatus {
     /// when these, or enough of them, are back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<String>,
-    /// The last word of a person that was followed, as `ANNOTATION=POD`: it is not followed twice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub followed: Option<String>,
+    /// The words of a person that were followed, or were not needed, as `ANNOTATION=POD`, for as long as the annotations
+    /// stand: none is followed twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub followed: Vec<String>,
     /// The last time that another member became the primary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failover: Option<FailoverStatus>,

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::names;
+
 mod classify;
 pub mod gtid;
 
@@ -105,7 +107,7 @@ impl State {
 }
 
 /// What a person decides, since nobody else may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Word {
     /// That member becomes the primary of the group that there is.
     Primary(Ordinal),
@@ -113,6 +115,24 @@ pub enum Word {
     Survivor(Ordinal),
     /// That member is filled anew, and what only it has is given up.
     Reclone(Ordinal),
+}
+
+impl Word {
+    /// The annotation of the stack by which a person says so.
+    pub fn annotation(self) -> &'static str {
+        match self {
+            Self::Primary(_) => names::PREFERRED,
+            Self::Survivor(_) => names::SURVIVOR,
+            Self::Reclone(_) => names::RECLONE,
+        }
+    }
+
+    /// Whom it names.
+    pub fn member(self) -> Ordinal {
+        match self {
+            Self::Primary(member) | Self::Survivor(member) | Self::Reclone(member) => member,
+        }
+    }
 }
 
 /// How a group stands, what follows for clients, and what to do next.

@@ -380,7 +380,7 @@ fn report(size: u32) -> Report {
         known: (0..size).collect(),
         outdated: Default::default(),
         leaving: None,
-        followed: None,
+        followed: Default::default(),
         failure: None,
         failover: None,
     }

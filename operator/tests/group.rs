@@ -547,6 +547,15 @@ fn a_group_that_has_lost_all_of_its_data_is_not_begun_anew() {
 }
 
 #[test]
+fn a_member_that_has_lost_its_data_is_not_taken_where_another_has_some() {
+    let group = three([Some(blank()), Some(blank()), Some(outside(9))]);
+    assert_eq!(classify(&group).condition, Condition::Lost([0, 1].into()));
+    for (named, action) in [(0, None), (2, Some(Action::Bootstrap(2)))] {
+        assert_eq!(classify(&Group { word: Some(Word::Survivor(named)), ..group.clone() }).action, action);
+    }
+}
+
+#[test]
 fn where_nobody_has_everything_it_is_told_what_each_lacks_and_a_person_decides() {
     let mut group = three([Some(with(outside(9), 50)), Some(with(outside(9), 60)), Some(outside(9))]);
     let verdict = classify(&group);

@@ -272,7 +272,7 @@ fn group(condition: Condition, primary: Option<u32>, change: impl FnOnce(&mut Re
         known: [0, 1, 2].into(),
         outdated: Default::default(),
         leaving: None,
-        followed: None,
+        followed: Default::default(),
         failure: None,
         failover: None,
     };

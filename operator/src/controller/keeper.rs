@@ -55,8 +55,8 @@ pub struct Report {
     pub outdated: BTreeSet<Ordinal>,
     /// The last member, where there are more than wanted and it has left the group: its Pod may go.
     pub leaving: Option<Ordinal>,
-    /// The word of a person that was followed.
-    pub followed: Option<Word>,
+    /// The words of a person that were followed, or were not needed.
+    pub followed: BTreeSet<Word>,
     /// What could not be done, in words.
     pub failure: Option<String>,
     /// When writes were led to another member last, as far as this keeper has seen it.
@@ -132,13 +132,13 @@ impl Wanted {
         self.stack.namespace().unwrap_or_default()
     }
 
-    /// What a person has decided, as the stack's annotations say.
-    fn word(&self) -> Option<Word> {
-        let named = |annotation| self.names.member(self.stack.annotations().get(annotation)?);
-        let survivor = named(names::SURVIVOR).map(Word::Survivor);
-        survivor
-            .or_else(|| named(names::RECLONE).map(Word::Reclone))
-            .or_else(|| named(names::PREFERRED).map(Word::Primary))
+    /// What a person has decided, as the stack's annotations say; what counts most comes first.
+    fn words(&self) -> impl Iterator<Item = Word> {
+        let word = |word: fn(Ordinal) -> Word| {
+            let member = self.names.member(self.stack.annotations().get(word(0).annotation())?)?;
+            Some(word(member))
+        };
+        [word(Word::Survivor), word(Word::Reclone), word(Word::Primary)].into_iter().flatten()
     }
 
     /// Who was in the group, as the status says.
@@ -147,15 +147,14 @@ impl Wanted {
         status.iter().flat_map(|status| &status.known).filter_map(|pod| self.names.member(pod)).collect()
     }
 
-    fn followed(&self) -> Option<Word> {
-        let followed = self.stack.status.as_ref()?.mysql.as_ref()?.followed.as_ref()?;
-        let (annotation, pod) = followed.split_once('=')?;
-        let member = self.names.member(pod)?;
-        match annotation {
-            names::SURVIVOR => Some(Word::Survivor(member)),
-            names::RECLONE => Some(Word::Reclone(member)),
-            _ => None,
-        }
+    /// What was followed, as the status says.
+    fn followed(&self) -> BTreeSet<Word> {
+        let status = self.stack.status.as_ref().and_then(|status| status.mysql.as_ref());
+        let told = |word: &Word| {
+            let told = format!("{}={}", word.annotation(), self.names.pod(word.member()));
+            status.is_some_and(|status| status.followed.contains(&told))
+        };
+        self.words().filter(told).collect()
     }
 }
 

@@ -201,14 +201,12 @@ fn without_group(group: &Group) -> Verdict {
     formation(group)
 }
 
-/// What a person has decided, where the member can be told.
+/// What a person has decided, where the member can be told. One that has lost its data is not taken where another has some.
 fn survivor(group: &Group) -> Option<Action> {
-    match group.word {
-        Some(Word::Survivor(member)) if group.view(member).is_some() && group.stays(member) => {
-            Some(Action::Bootstrap(member))
-        }
-        _ => None,
-    }
+    let Some(Word::Survivor(member)) = group.word else { return None };
+    let view = group.view(member).filter(|_| group.stays(member))?;
+    let has_data = view.joined || !group.views().any(|(_, view)| view.joined);
+    has_data.then_some(Action::Bootstrap(member))
 }
 
 /// Everybody answers, and nobody is in a group: it is formed, by the member that has everything.

@@ -60,7 +60,7 @@ pub(super) struct Rounds {
     behind: BTreeMap<Ordinal, Behind>,
     compare_at: Instant,
     known: Option<BTreeSet<Ordinal>>,
-    followed: Option<Word>,
+    followed: Option<BTreeSet<Word>>,
     doing: Option<Doing>,
     /// Whose data was kept aside last, with which transactions.
     kept: Option<(Ordinal, GtidSet)>,
@@ -174,19 +174,26 @@ impl Rounds {
         };
         let known = self.known.get_or_insert_with(|| wanted.known()).clone();
         // A word counts once; to have it followed again, a person takes it back and gives it anew.
-        self.followed = self.followed.or_else(|| wanted.followed()).filter(|_| wanted.word().is_some());
+        let followed = self.followed.get_or_insert_with(|| wanted.followed());
+        followed.retain(|word| wanted.words().any(|stands| stands == *word));
         Group {
             wanted: wanted.instances,
             members,
             known,
             outdated: pods.iter().filter(|(_, pod)| is_old(pod)).map(|(&member, _)| member).collect(),
-            word: wanted.word().filter(|word| self.followed != Some(*word)),
+            word: wanted.words().find(|word| !followed.contains(word)),
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
     }
 
-    /// Who is in a group that works, is known from now on; who is not wanted any more and gone, is forgotten.
+    /// Who is in a group that works, is known from now on; who is not wanted any more and gone, is forgotten. Whose
+    /// transactions count is no question while a group works: an answer to it must not wait for the next outage.
     fn remember(&mut self, group: &Group, verdict: &Verdict) {
+        if matches!(verdict.route, Route::To(_))
+            && let Some(word @ Word::Survivor(_)) = group.word
+        {
+            self.followed.get_or_insert_default().insert(word);
+        }
         let known = self.known.get_or_insert_default();
         if matches!(verdict.route, Route::To(_)) {
             let inside = |member: &Member| member.view.as_ref().is_some_and(|view| view.state.votes());
@@ -232,7 +239,7 @@ impl Rounds {
             known: self.known.clone().unwrap_or_default(),
             outdated: group.outdated.clone(),
             leaving,
-            followed: self.followed,
+            followed: self.followed.clone().unwrap_or_default(),
             failure: self.failure.clone(),
             failover: self.failover.clone(),
             condition: verdict.condition,

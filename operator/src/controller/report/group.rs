@@ -9,7 +9,7 @@ use crate::controller::keeper::{Failover, Report};
 use crate::controller::observe::Observed;
 use crate::crd::{FailoverStatus, MemberStatus, MysqlStatus};
 use crate::group::gtid::GtidSet;
-use crate::group::{self, Condition, Ordinal, Word};
+use crate::group::{self, Condition, Ordinal};
 use crate::names;
 
 /// How many characters of a set of transactions are told.
@@ -65,11 +65,11 @@ pub(super) fn status(observed: &Observed, wanted: i32) -> MysqlStatus {
         primary: report.primary.map(|primary| pod(observed, primary)),
         members: report.members.keys().map(|&ordinal| member(observed, report, ordinal)).collect(),
         known: report.known.iter().map(|&known| pod(observed, known)).collect(),
-        followed: report.followed.and_then(|word| match word {
-            Word::Survivor(member) => Some(format!("{}={}", names::SURVIVOR, pod(observed, member))),
-            Word::Reclone(member) => Some(format!("{}={}", names::RECLONE, pod(observed, member))),
-            Word::Primary(_) => None,
-        }),
+        followed: report
+            .followed
+            .iter()
+            .map(|word| format!("{}={}", word.annotation(), pod(observed, word.member())))
+            .collect(),
         last_failover: report
             .failover
             .as_ref()

@@ -49,12 +49,9 @@ impl Rounds {
             Ok(()) => {
                 tracing::info!(what = doing.what, "done");
                 (self.failures, self.failure) = (0, None);
-                if doing.follows.is_some() {
-                    self.followed = doing.follows;
-                }
-                if doing.keeps.is_some() {
-                    self.kept = doing.keeps.take();
-                }
+                self.followed.get_or_insert_default().extend(doing.follows);
+                // Only what follows at once may rely on it: the same transactions may have other rows the next time.
+                self.kept = doing.keeps.take();
             }
             Err(error) => {
                 self.replaced = None;
