@@ -54,7 +54,7 @@ generate: ## write all generated files anew: the custom resource, its reference,
 bench: ## measure the pages beside the same ones in Flask, FastAPI and Go; writes bench/report
 	@# The peers' images are packages, which are fetched while the compiler works.
 	@compose/up engine && images/base/build && \
-	  { bench/web --peers & peers=$$!; compose/up images; built=$$?; wait $$peers && exit $$built; } && bench/web
+	  { bench/web --peers & peers=$$!; compose/up images; built=$$?; wait $$peers && [ $$built = 0 ]; } && bench/web
 
 bench-images: ## measure the first start, restarts, memory and sizes
 	@compose/up images && bench/images
