@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -84,6 +85,13 @@ func (s Search) order() *sort {
 	return nil
 }
 
+var wildcards = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// prefix gives the LIKE pattern of what begins with a word.
+func prefix(word string) string {
+	return wildcards.Replace(word) + "%"
+}
+
 // where gives the conditions and the values for their place holders.
 func (s Search) where() (string, []any) {
 	var conditions strings.Builder
@@ -93,10 +101,9 @@ func (s Search) where() (string, []any) {
 		conditions.WriteString(condition)
 		values = append(values, more...)
 	}
-	escape := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 	words := strings.Fields(s.Q)
 	for i := range words {
-		words[i] = escape.Replace(words[i]) + "%"
+		words[i] = prefix(words[i])
 	}
 	switch len(words) {
 	case 1:
@@ -230,8 +237,9 @@ func (s *server) rows(ctx context.Context, search Search) ([]Employee, error) {
 	if search.Q+search.Department+search.Title+search.Gender+search.Status == "" {
 		return query(ctx, s.db, employeeFields, "SELECT "+columns+" FROM employees e WHERE TRUE"+end, values...)
 	}
+	words := strings.Fields(search.Q)
 	// Two names are rare: no need to walk.
-	if len(strings.Fields(search.Q)) < 2 {
+	if len(words) < 2 {
 		// The window is read from the index alone.
 		found, err := query(ctx, s.db, employeeFields, fmt.Sprintf(
 			"SELECT /*+ JOIN_PREFIX(w) */ %s FROM (SELECT /*+ INDEX(e %s) */ e.%s FROM employees e WHERE TRUE%s LIMIT %d) w"+
@@ -241,6 +249,16 @@ func (s *server) rows(ctx context.Context, search Search) ([]Employee, error) {
 		if err != nil || len(found) > search.Limit {
 			return found, err
 		}
+	} else {
+		// Each order of the two is found through the index that begins with the longer one.
+		slices.SortStableFunc(words, func(a, b string) int { return len(b) - len(a) })
+		long, short := prefix(words[0]), prefix(words[1])
+		return query(ctx, s.db, employeeFields,
+			"SELECT /*+ JOIN_PREFIX(n) */ "+columns+" FROM (SELECT /*+ INDEX(a tandem_name) */ a.emp_no FROM employees a"+
+				" WHERE a.first_name LIKE ? AND a.last_name LIKE ? UNION SELECT /*+ INDEX(a tandem_last_name) */ a.emp_no"+
+				" FROM employees a WHERE a.last_name LIKE ? AND a.first_name LIKE ?) n"+
+				" JOIN employees e ON e.emp_no = n.emp_no WHERE TRUE"+end,
+			append([]any{long, short, long, short}, values...)...)
 	}
 	return query(ctx, s.db, employeeFields,
 		"SELECT /*+ NO_ORDER_INDEX(e) NO_INDEX(e tandem_gender) */ "+columns+" FROM employees e WHERE TRUE"+end, values...)

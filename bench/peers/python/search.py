@@ -71,7 +71,7 @@ class Search:
         if not (self.q or self.department or self.title or self.gender or self.status):
             return [self.any_plan()]
         # Two names are rare: no need to walk.
-        return [self.collect()] if len(self.q.split()) == 2 else [self.window(), self.collect()]
+        return [self.named()] if len(self.q.split()) == 2 else [self.window(), self.collect()]
 
     def where(self):
         """The conditions, and the values for their place holders."""
@@ -130,6 +130,18 @@ class Search:
             f"SELECT /*+ JOIN_PREFIX(w) */ {COLUMNS} FROM ({walked}) w JOIN employees e ON e.emp_no = w.emp_no"
             f" WHERE TRUE{where}{self._order('w')} LIMIT %s",
             [*values, self.limit + 1],
+        )
+
+    def named(self):
+        """Those of two names, each order of which is found through the index that begins with the longer one."""
+        where, values = self.where()
+        long, short = (prefix(word) for word in sorted(self.q.split(), key=len, reverse=True))
+        return (
+            f"SELECT /*+ JOIN_PREFIX(n) */ {COLUMNS} FROM (SELECT /*+ INDEX(a tandem_name) */ a.emp_no FROM employees a"
+            " WHERE a.first_name LIKE %s AND a.last_name LIKE %s UNION SELECT /*+ INDEX(a tandem_last_name) */ a.emp_no"
+            " FROM employees a WHERE a.last_name LIKE %s AND a.first_name LIKE %s) n"
+            f" JOIN employees e ON e.emp_no = n.emp_no WHERE TRUE{where}{self._order()} LIMIT %s",
+            [long, short, long, short, *values, self.limit + 1],
         )
 
     def collect(self):

@@ -546,8 +546,8 @@ pub(super) fn page_query(search: &Search, plan: Plan<'_>) -> QueryBuilder<MySql>
         Plan::Window(_) | Plan::Along(_) => "JOIN_PREFIX(w)",
         Plan::Among(_) => "JOIN_PREFIX(n)",
         Plan::Collect | Plan::Attempt => match &search.filter.name {
-            // Two names are found through the index that has both, a long beginning of either through those of each.
-            Some(Name::Both(..)) => "NO_ORDER_INDEX(e) INDEX(e tandem_name)",
+            Some(Name::Both(..)) => "JOIN_PREFIX(n)",
+            // A long beginning of either name is found through the indexes of each.
             Some(Name::Either(word)) if word.len() > 2 => {
                 "NO_ORDER_INDEX(e) INDEX_MERGE(e tandem_name, tandem_last_name)"
             }
@@ -581,10 +581,12 @@ pub(super) fn page_query(search: &Search, plan: Plan<'_>) -> QueryBuilder<MySql>
         push_filter(&mut query, &search.filter);
         order("w")
     } else {
-        if let Plan::Among(numbers) = plan {
-            push_numbered(&mut query, numbers);
-        } else {
-            query.push("employees e WHERE TRUE");
+        match (plan, &search.filter.name) {
+            (Plan::Among(numbers), _) => push_numbered(&mut query, numbers),
+            (Plan::Collect | Plan::Attempt, Some(Name::Both(one, other))) => push_named(&mut query, one, other),
+            _ => {
+                query.push("employees e WHERE TRUE");
+            }
         }
         push_filter(&mut query, &search.filter);
         push_position(&mut query, search.cursor.as_ref(), ascending);
@@ -605,6 +607,17 @@ pub(super) fn push_numbered(query: &mut QueryBuilder<MySql>, numbers: &[i32]) {
     let list = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     query.push("JSON_TABLE(").push_bind(format!("[{list}]"));
     query.push(", '$[*]' COLUMNS (emp_no INT PATH '$')) n JOIN employees e ON e.emp_no = n.emp_no WHERE TRUE");
+}
+
+/// The employees with two names that begin so, in either order. Both indexes have both names, and each is read where the
+/// longer beginning leads: a short one, such as two letters, would lead to thousands of others.
+fn push_named(query: &mut QueryBuilder<MySql>, one: &str, other: &str) {
+    let (long, short) = if one.chars().count() < other.chars().count() { (other, one) } else { (one, other) };
+    query.push("(SELECT /*+ INDEX(a tandem_name) */ a.emp_no FROM employees a WHERE a.first_name LIKE ");
+    query.push_bind(prefix(long)).push(" AND a.last_name LIKE ").push_bind(prefix(short));
+    query.push(" UNION SELECT /*+ INDEX(a tandem_last_name) */ a.emp_no FROM employees a WHERE a.last_name LIKE ");
+    query.push_bind(prefix(long)).push(" AND a.first_name LIKE ").push_bind(prefix(short));
+    query.push(") n JOIN employees e ON e.emp_no = n.emp_no WHERE TRUE");
 }
 
 /// What an [`Employee`] is made of.
