@@ -131,7 +131,7 @@ pub struct Mysql {
     /// (docs/high-availability.md).
     #[serde(default = "defaults::one")]
     #[x_kube(validation = Rule::new("self in [1, 3, 5]")
-        .message("spec.mysql.instances must be 1, 3 or 5: of 2 or 4 no more may fail than of 1 or 3"))]
+        .message("spec.mysql.instances must be 1, 3 or 5"))]
     pub instances: i32,
     /// The volume of each instance.
     #[serde(default)]
@@ -582,6 +582,9 @@ pub struct MysqlStatus {
     /// when these, or enough of them, are back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<String>,
+    /// The UUID of the group that worked last. A person who has it formed anew gives it another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
     /// The words of a person that were followed, or were not needed, as `ANNOTATION=POD`, for as long as the annotations
     /// stand: none is followed twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -29,6 +29,8 @@ pub struct Group {
     pub known: BTreeSet<Ordinal>,
     /// The members whose Pods are to be replaced: other settings, another image, a node that is emptied.
     pub outdated: BTreeSet<Ordinal>,
+    /// To whom writes are led.
+    pub led: Option<Ordinal>,
     /// What a person has decided.
     pub word: Option<Word>,
     /// Whether members with transactions of their own may be filled anew without a person's word.
@@ -71,6 +73,13 @@ pub struct View {
     pub joined: bool,
     /// Whether it is too far behind the primary to be read from.
     pub lags: bool,
+}
+
+impl View {
+    /// Whether it is in the group of that primary.
+    pub fn is_with(&self, primary: Ordinal) -> bool {
+        self.state == State::Online && self.sees.iter().any(|seen| seen.member == Some(primary))
+    }
 }
 
 /// A member as another one sees it.
@@ -171,7 +180,7 @@ pub enum Condition {
     /// Nobody is in a group, and these members have lost their data, so many that the others may lack transactions. A
     /// person has to decide.
     Lost(BTreeSet<Ordinal>),
-    /// There are two groups, with these primaries. A person has to decide.
+    /// There are several groups, with these primaries. A person has to decide.
     Split(BTreeSet<Ordinal>),
 }
 
@@ -191,6 +200,12 @@ pub enum Route {
 pub enum Action {
     /// It forms the group.
     Bootstrap(Ordinal),
+    /// It forms the group anew on a person's word, whatever the others have: under another UUID, by which what they have
+    /// beyond that moment stays known as theirs.
+    Reform(Ordinal),
+    /// The primary of one of several groups gets a transaction that no other group has: afterwards nobody takes what its
+    /// members have for another group's, though both have given the same numbers.
+    SetApart(Ordinal),
     /// It joins the group that there is.
     Join(Ordinal),
     /// It leaves the group.

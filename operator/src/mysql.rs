@@ -11,6 +11,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySq
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row, raw_sql};
 use tokio::task::{JoinError, JoinSet};
 
+use crate::controller::references::hex;
 use crate::group::gtid::{GtidSet, Invalid};
 use crate::group::{Ordinal, Seen, State, View};
 
@@ -62,6 +63,9 @@ pub enum Error {
     /// It names its transactions in a way that nobody understands.
     #[error("{0}")]
     Gtids(#[from] Invalid),
+    /// The system gives no random bytes.
+    #[error("{0}")]
+    Random(getrandom::Error),
     /// The conversation was ended from within.
     #[error("{0}")]
     Ended(#[from] JoinError),
@@ -92,9 +96,12 @@ pub struct Names {
     pub set: String,
     /// What follows a Pod's name in its host name, without a dot at its begin.
     pub domain: String,
-    /// The group's UUID.
+    /// The group's UUID, as it was formed first.
     pub group: String,
 }
+
+/// How many characters all UUIDs of one group share; the last 12 tell them apart.
+const FAMILY: usize = 24;
 
 impl Names {
     /// A member's Pod.
@@ -115,6 +122,18 @@ impl Names {
     /// The member of a Pod's name.
     pub fn member(&self, pod: &str) -> Option<Ordinal> {
         pod.strip_prefix(&self.set)?.strip_prefix('-')?.parse().ok()
+    }
+
+    /// Whether a UUID in lower case is the group's: the first one, or another one.
+    fn is_group(&self, uuid: &str) -> bool {
+        self.group.get(..FAMILY).is_some_and(|family| uuid.starts_with(family))
+    }
+
+    /// Another UUID of the group, which it never had before.
+    fn another_uuid(&self) -> Result<String, Error> {
+        let mut last = [0; 6];
+        getrandom::fill(&mut last).map_err(Error::Random)?;
+        Ok(format!("{}{}", self.group.get(..FAMILY).unwrap_or_default(), hex(&last)))
     }
 
     fn member_of_host(&self, host: &str) -> Option<Ordinal> {
@@ -138,6 +157,8 @@ pub struct Statement {
     pub view: View,
     /// The server's own UUID.
     pub uuid: String,
+    /// The UUID of the group that it is in, was in last, or would form.
+    pub group: String,
     /// How far it is behind the primary in applying, in whole seconds.
     pub lag: u64,
     /// The transactions that it has applied.
@@ -269,7 +290,7 @@ const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_STATE, MEMBER_ROLE 
     FROM performance_schema.replication_group_members WHERE MEMBER_ID <> ''";
 
 /// What it has, received and not yet applied transactions included; how late it applies, in microseconds; what it has
-/// applied; and what of a group's needs cannot be changed while it runs.
+/// applied; what of a group's needs cannot be changed while it runs; and its group's UUID.
 const ITSELF: &str = "SELECT @@server_uuid, \
     GTID_SUBTRACT(CONCAT(@@GLOBAL.gtid_executed, ',', COALESCE((SELECT received_transaction_set \
         FROM performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'), '')), ''), \
@@ -279,7 +300,9 @@ const ITSELF: &str = "SELECT @@server_uuid, \
     @@GLOBAL.gtid_executed, \
     @@GLOBAL.server_id, COALESCE(@@GLOBAL.report_host, ''), @@GLOBAL.gtid_mode = 'ON' AND @@GLOBAL.log_bin AND (\
         SELECT COUNT(*) FROM information_schema.PLUGINS \
-        WHERE PLUGIN_NAME IN ('group_replication', 'clone') AND PLUGIN_STATUS = 'ACTIVE') = 2";
+        WHERE PLUGIN_NAME IN ('group_replication', 'clone') AND PLUGIN_STATUS = 'ACTIVE') = 2, \
+    COALESCE((SELECT VARIABLE_VALUE FROM performance_schema.global_variables \
+        WHERE VARIABLE_NAME = 'group_replication_group_name'), '')";
 
 async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Statement, Error> {
     let itself = one(connection, ITSELF).await?;
@@ -303,9 +326,10 @@ async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Stateme
     if !state.votes() {
         sees.clear();
     }
-    let joined = gtids.has_any_of(&names.group);
+    let group: String = itself.try_get_unchecked(7)?;
+    let joined = gtids.has_any_from(|uuid| names.is_group(uuid));
     let view = View { state, sees, gtids, joined, lags: lag > LAG };
-    Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
+    Ok(Statement { view, uuid, group, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
 }
 
 fn state_of(word: &str) -> State {
@@ -366,6 +390,16 @@ const READ_ONLY: &str = "SET SESSION lock_wait_timeout = 2; SET PERSIST super_re
 const WRITABLE: &str = "RESET PERSIST IF EXISTS super_read_only; SET GLOBAL read_only = OFF, offline_mode = OFF";
 const AS_SET: &str = "RESET PERSIST IF EXISTS super_read_only";
 
+/// From now on, and whenever the server starts again, its group is the one of this UUID.
+async fn be_of(connection: &mut MySqlConnection, group: &str) -> Result<(), Error> {
+    run(connection, &format!("SET PERSIST group_replication_group_name = '{group}'")).await
+}
+
+/// A transaction that changes nobody's rows.
+fn attribute(word: &str) -> String {
+    format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"{word}\"}}'")
+}
+
 /// A member that is told something. Each of these opens a connection of its own, so that the member can be asked how it
 /// stands meanwhile.
 pub struct Order {
@@ -397,6 +431,32 @@ impl Order {
         .await
     }
 
+    /// Forms the group anew, whatever others have: under another UUID, so that nobody mistakes one of their later
+    /// transactions for one of this group's.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub async fn reform(&self) -> Result<(), Error> {
+        let group = self.names.another_uuid()?;
+        limited(PATIENCE, async {
+            let mut connection = self.log_in().await?;
+            self.prepare(&mut connection, &[]).await?;
+            be_of(&mut connection, &group).await?;
+            self.form(&mut connection).await
+        })
+        .await
+    }
+
+    /// Writes a transaction that no other group has, whatever numbers they give to theirs.
+    ///
+    /// # Errors
+    /// It is not the primary any more.
+    pub async fn set_apart(&self) -> Result<(), Error> {
+        let mark = self.names.another_uuid()?;
+        let sql = format!("SET gtid_next = '{mark}:1'; {}", attribute("apart"));
+        limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
+    }
+
     /// Forms the group out of a server that runs alone and serves: writes are refused for a fraction of a second.
     ///
     /// # Errors
@@ -424,18 +484,18 @@ impl Order {
     /// # Errors
     /// It is not the primary, or not yet: a server takes writes a moment after it was elected.
     pub async fn mark(&self) -> Result<(), Error> {
-        let sql = format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"formed\"}}'");
-        limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
+        limited(PATIENCE, async { run(&mut self.log_in().await?, &attribute("formed")).await }).await
     }
 
-    /// Joins the group of `seeds`.
+    /// Joins the group of this UUID, through `seeds`.
     ///
     /// # Errors
     /// It cannot.
-    pub async fn join(&self, seeds: &[Ordinal]) -> Result<(), Error> {
+    pub async fn join(&self, group: &str, seeds: &[Ordinal]) -> Result<(), Error> {
         limited(PATIENCE, async {
             let mut connection = self.log_in().await?;
             self.prepare(&mut connection, seeds).await?;
+            be_of(&mut connection, group).await?;
             run(&mut connection, "START GROUP_REPLICATION").await?;
             run(&mut connection, "SET GLOBAL offline_mode = OFF").await
         })
@@ -532,6 +592,18 @@ mod tests {
         let names = Names { set: "shop-mysql".to_owned(), domain: "shop-mysql-nodes".to_owned(), group: String::new() };
         assert_eq!(names.member_of_host(host), member);
         assert_eq!(names.host(2), "shop-mysql-2.shop-mysql-nodes");
+    }
+
+    #[test]
+    fn a_group_that_is_formed_anew_has_another_uuid_and_stays_the_same_stacks() {
+        let group = "3f8a1c05-9b2e-8d41-8a77-0123456789ab".to_owned();
+        let names = Names { set: "shop-mysql".to_owned(), domain: String::new(), group: group.clone() };
+        let (one, other) = (names.another_uuid().unwrap(), names.another_uuid().unwrap());
+        assert!(one != other && one != group && one.len() == group.len(), "{one} {other}");
+        assert!(
+            names.is_group(&group) && names.is_group(&one) && !names.is_group("3f8a1c05-9b2e-8d41-8a78-0123456789ab")
+        );
+        assert!(format!("{one}:1").parse::<GtidSet>().unwrap().has_any_from(|uuid| names.is_group(uuid)));
     }
 
     #[tokio::test]

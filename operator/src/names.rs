@@ -112,16 +112,21 @@ pub fn group_secret(stack: &WebStack) -> String {
     format!("{}-mysql-group", stack.name_any())
 }
 
-/// How a group and its members are called. The UUID comes from the stack's name: volumes that outlive the stack are known
-/// again by the next one of that name.
+/// How a group and its members are called.
 pub fn group(stack: &WebStack, cluster_domain: &str) -> mysql::Names {
+    let namespace = stack.namespace().unwrap_or_default();
+    let domain = format!("{}.{namespace}.svc.{cluster_domain}", mysql_nodes(stack));
+    mysql::Names { set: Component::Mysql.of(stack), domain, group: group_uuid(stack) }
+}
+
+/// The UUID under which a stack's group is formed first. It comes from the stack's name: volumes that outlive the stack are
+/// known again by the next one of that name.
+pub fn group_uuid(stack: &WebStack) -> String {
     let namespace = stack.namespace().unwrap_or_default();
     let digest = hex(&Sha256::digest(format!("{OPERATOR} group {namespace}/{}", stack.name_any())));
     let part = |from: usize, to: usize| digest.get(from..to).unwrap_or_default();
     // As a UUID that its maker has made in a way of his own: version 8, variant 1.
-    let uuid = format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32));
-    let domain = format!("{}.{namespace}.svc.{cluster_domain}", mysql_nodes(stack));
-    mysql::Names { set: Component::Mysql.of(stack), domain, group: uuid }
+    format!("{}-{}-8{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
 
 /// The labels of every object of a stack.

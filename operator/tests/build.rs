@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod fixture;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fixture::{admitted, built, object, observed, stack};
@@ -14,12 +15,12 @@ use kube::{Resource, ResourceExt};
 use rstest::rstest;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tandem_operator::controller::build::generated_secret;
+use tandem_operator::controller::build::{generated_secret, migration};
 use tandem_operator::controller::keeper::{Report, Told};
 use tandem_operator::controller::objects::Objects;
 use tandem_operator::controller::observe::Observed;
 use tandem_operator::controller::storage::Usage;
-use tandem_operator::crd::WebStack;
+use tandem_operator::crd::{MysqlStatus, WebStack, WebStackStatus};
 use tandem_operator::group::{Condition, State};
 
 /// The WebStack of a file in `manifests/examples`, as a cluster would hold it.
@@ -145,6 +146,26 @@ fn a_new_version_waits_for_its_migration_and_scaling_does_not() {
     assert_eq!(image(&deployment(&migrated)), "tandem/web:1");
     migrated.live.jobs[0].status = Some(object(json!({"succeeded": 1})));
     assert_eq!(image(&deployment(&migrated)), "tandem/web:2");
+}
+
+#[test]
+fn other_data_is_migrated_anew() {
+    let mut observed = running(json!({"mysql": {"instances": 3}}));
+    let mut name = |volume: Option<&str>, uuid: Option<&str>| {
+        let claim = json!({"metadata": {"name": "data-shop-mysql-0", "uid": volume}});
+        observed.live.claims = volume.map(|_| object(claim)).into_iter().collect();
+        let status = uuid.map(|uuid| WebStackStatus {
+            mysql: Some(MysqlStatus { uuid: Some(uuid.to_owned()), ..MysqlStatus::default() }),
+            ..WebStackStatus::default()
+        });
+        let stack = WebStack { status, ..stack(json!({"mysql": {"instances": 3}})) };
+        observed.stack = std::sync::Arc::new(stack);
+        migration::job_name(&observed).unwrap()
+    };
+    let first = tandem_operator::names::group_uuid(&stack(json!({})));
+    let names = [name(None, None), name(Some("a"), None), name(Some("b"), None), name(Some("b"), Some("other"))];
+    assert_eq!(BTreeSet::from(names.clone()).len(), 4, "{names:?}");
+    assert_eq!(name(Some("b"), Some(&first)), names[2], "that the group was formed is nothing new");
 }
 
 #[test]
@@ -378,6 +399,8 @@ fn report(size: u32) -> Report {
         primary: Some(0),
         members: (0..size).map(|member| (member, told.clone())).collect(),
         known: (0..size).collect(),
+        uuid: None,
+        unheard: None,
         outdated: Default::default(),
         leaving: None,
         followed: Default::default(),

@@ -183,6 +183,7 @@ impl World {
             members: self.servers.iter().map(member).collect(),
             known: self.known.clone(),
             outdated: self.outdated.clone(),
+            led: None,
             word: self.word,
             reclone_errant: false,
         }
@@ -278,6 +279,8 @@ impl World {
                 self.servers.remove(&ordinal);
                 self.known.remove(&ordinal);
             }
+            Action::Reform(ordinal) => panic!("nobody has said that {ordinal} counts"),
+            Action::SetApart(ordinal) => panic!("{ordinal} is not in a group of its own"),
             Action::Reclone(ordinal) => panic!("nobody has asked for {ordinal} to be filled anew"),
         }
     }
@@ -516,7 +519,7 @@ const ALL: &[Ordinal] = &[0, 1, 2];
 )]
 #[case::two_groups(
     [Some(inside(&[0, 1], 0, 9)), Some(inside(&[0, 1], 0, 9)), Some(inside(&[2], 2, 9))],
-    "Split({0, 2})", Route::To(0), None
+    "Split({0, 2})", Route::To(0), Some(Action::SetApart(0))
 )]
 fn each_state_has_its_verdict(
     #[case] views: [Option<View>; 3],
@@ -527,6 +530,45 @@ fn each_state_has_its_verdict(
     let verdict = classify(&three(views));
     assert_eq!(format!("{:?}", verdict.condition), condition);
     assert_eq!((verdict.route, verdict.action), (route, action));
+}
+
+/// A group of two, and one that was made by hand, each with transactions from these sources.
+fn two_groups(first: &[&str], second: &[&str]) -> Group {
+    let set = |sources: &[&str]| sources.join(",").parse().unwrap();
+    let with = |view: View, gtids: &[&str]| Some(View { gtids: set(gtids), ..view });
+    let both = || inside(&[0, 1], 0, 9);
+    three([with(both(), first), with(both(), first), with(inside(&[2], 2, 9), second)])
+}
+
+const SAME: &str = "aaaaaaaa-0000-4000-8000-000000000000:1-9";
+const MORE: &str = "aaaaaaaa-0000-4000-8000-000000000000:1-12";
+const ONE: &str = "aaaaaaaa-0000-4000-8000-111111111111:1";
+const OTHER: &str = "aaaaaaaa-0000-4000-8000-222222222222:1";
+
+#[rstest]
+#[case::as_they_are_made(&[SAME], &[SAME], Some(0))]
+#[case::with_more(&[MORE], &[SAME], Some(0))]
+#[case::the_first_is_told_apart(&[MORE, ONE], &[SAME], Some(2))]
+#[case::the_second_is_told_apart(&[SAME], &[MORE, OTHER], Some(0))]
+#[case::both_are(&[MORE, ONE], &[MORE, OTHER], None)]
+fn several_groups_are_set_apart(#[case] first: &[&str], #[case] second: &[&str], #[case] next: Option<Ordinal>) {
+    assert_eq!(classify(&two_groups(first, second)).action, next.map(Action::SetApart));
+}
+
+#[test]
+fn whoever_was_in_another_group_is_errant_when_it_leaves_that_one() {
+    // It has no more numbers than the group that counts.
+    let mut group = two_groups(&[MORE, ONE], &[SAME, OTHER]);
+    let view = group.members.get_mut(&2).unwrap().view.as_mut().unwrap();
+    (view.state, view.sees) = (State::Offline, Vec::new());
+    let verdict = classify(&group);
+    assert_eq!((verdict.errant.into_keys().collect::<Vec<_>>(), verdict.action), (vec![2], None));
+}
+
+#[test]
+fn clients_stay_with_the_group_that_they_are_led_to() {
+    let route = |led| classify(&Group { led, ..two_groups(&[SAME], &[SAME]) }).route;
+    assert_eq!([None, Some(0), Some(1), Some(2)].map(route), [0, 0, 0, 2].map(Route::To));
 }
 
 #[test]
@@ -543,14 +585,14 @@ fn a_group_that_has_lost_all_of_its_data_is_not_begun_anew() {
     assert_eq!(classify(&group).condition, Condition::Lost(group.known.clone()));
     assert_eq!(classify(&group).action, None);
     group.word = Some(Word::Survivor(1));
-    assert_eq!(classify(&group).action, Some(Action::Bootstrap(1)));
+    assert_eq!(classify(&group).action, Some(Action::Reform(1)));
 }
 
 #[test]
 fn a_member_that_has_lost_its_data_is_not_taken_where_another_has_some() {
     let group = three([Some(blank()), Some(blank()), Some(outside(9))]);
     assert_eq!(classify(&group).condition, Condition::Lost([0, 1].into()));
-    for (named, action) in [(0, None), (2, Some(Action::Bootstrap(2)))] {
+    for (named, action) in [(0, None), (2, Some(Action::Reform(2)))] {
         assert_eq!(classify(&Group { word: Some(Word::Survivor(named)), ..group.clone() }).action, action);
     }
 }
@@ -563,7 +605,7 @@ fn where_nobody_has_everything_it_is_told_what_each_lacks_and_a_person_decides()
     let lacks: Vec<_> = lacks.values().map(|lacks| lacks.to_string().replace(NAME, "")).collect();
     assert_eq!((lacks, verdict.action), (vec![":60".into(), ":50".into(), ":50:60".into()], None));
     group.word = Some(Word::Survivor(1));
-    assert_eq!(classify(&group).action, Some(Action::Bootstrap(1)));
+    assert_eq!(classify(&group).action, Some(Action::Reform(1)));
 }
 
 #[test]
@@ -633,7 +675,7 @@ fn nobody_leaves_while_the_group_waits_for_somebody_who_does_not_answer() {
 fn without_a_majority_only_a_person_forms_the_group_anew() {
     let group = three([Some(cut_off(ALL, 0, 0)), None, None]);
     for (word, action) in
-        [(Word::Survivor(0), Some(Action::Bootstrap(0))), (Word::Survivor(1), None), (Word::Primary(0), None)]
+        [(Word::Survivor(0), Some(Action::Reform(0))), (Word::Survivor(1), None), (Word::Primary(0), None)]
     {
         assert_eq!(classify(&Group { word: Some(word), ..group.clone() }).action, action);
     }

@@ -20,7 +20,7 @@ use tandem_operator::controller::report::{events, status};
 use tandem_operator::controller::storage::Usage;
 use tandem_operator::controller::validate::validate;
 use tandem_operator::crd::WebStackStatus;
-use tandem_operator::group::{Condition, State};
+use tandem_operator::group::{Condition, State, Word};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -268,8 +268,15 @@ fn group(condition: Condition, primary: Option<u32>, change: impl FnOnce(&mut Re
         wanted: 3,
         condition,
         primary,
-        members: (0..3).map(|member| (member, Told { state: state(&member), ..Told::default() })).collect(),
+        members: (0..3)
+            .map(|member| {
+                let state = state(&member);
+                (member, Told { state, inside: state.is_some(), ..Told::default() })
+            })
+            .collect(),
         known: [0, 1, 2].into(),
+        uuid: None,
+        unheard: None,
         outdated: Default::default(),
         leaving: None,
         followed: Default::default(),
@@ -384,6 +391,67 @@ fn a_member_with_transactions_of_its_own_is_told_with_the_way_out() {
     StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
     ");
     assert_eq!(told.mysql.unwrap().members[2].errant.as_deref(), Some(GTIDS));
+}
+
+/// The same, with what was told of it before as its status.
+fn after(mut observed: Observed, before: WebStackStatus) -> Observed {
+    let mut stack = (*observed.stack).clone();
+    stack.status = Some(before);
+    observed.stack = Arc::new(stack);
+    observed
+}
+
+fn reasons(observed: &Observed) -> Vec<String> {
+    events(observed, &told(observed), &[]).into_iter().map(|event| event.reason).collect()
+}
+
+#[test]
+fn what_a_person_has_to_know_of_a_group_that_serves_is_an_event_once() {
+    let well = || told(&group(Condition::Healthy, Some(1), |_| {}));
+    let errant = |observed: &mut Report| observed.members.get_mut(&2).unwrap().errant = GTIDS.parse().unwrap();
+    let is_errant = || group(Condition::Degraded([2].into()), Some(1), errant);
+    assert_eq!(reasons(&after(is_errant(), well())), ["MembersErrant"]);
+    assert!(reasons(&after(is_errant(), told(&is_errant()))).is_empty());
+    let split = || group(Condition::Split([1, 2].into()), Some(1), |_| {});
+    assert_eq!(reasons(&after(split(), well())), ["TwoGroups"]);
+    assert!(reasons(&after(split(), told(&split()))).is_empty());
+}
+
+#[test]
+fn a_new_primary_after_a_time_without_one_is_an_event() {
+    let out = || told(&group(Condition::NoQuorum, None, |_| {}));
+    let back = |from: u32, to: u32| {
+        let at: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
+        let failover = (from != to).then(|| Failover { from, to, at, took: Duration::from_secs(60) });
+        after(group(Condition::Healthy, Some(to), |report| report.failover = failover), out())
+    };
+    assert_eq!(reasons(&back(0, 1)), ["PrimaryChanged", "Serves"]);
+    assert_eq!(reasons(&back(1, 1)), ["Serves"]);
+}
+
+#[test]
+fn an_annotation_that_names_no_member_is_told_with_the_names_that_there_are() {
+    let mut observed = group(Condition::Healthy, Some(1), |_| {});
+    let mut stack = (*observed.stack).clone();
+    stack.metadata.annotations = Some([("tandem.dev/primary".to_owned(), "1".to_owned())].into());
+    observed.stack = Arc::new(stack);
+    let said = lines(&told(&observed));
+    let words = "Blocked=True AnnotationInvalid: annotation tandem.dev/primary is \"1\", and must be one of: \
+        shop-mysql-0, shop-mysql-1, shop-mysql-2";
+    assert!(said.contains(words), "{said}");
+}
+
+#[test]
+fn a_word_that_cannot_be_followed_is_told_with_its_reason() {
+    let waits = |silent: bool| {
+        let said = lines(&told(&group(Condition::Lost([0, 1].into()), None, |report| {
+            report.unheard = Some(Word::Survivor(0));
+            report.members.get_mut(&0).unwrap().state = (!silent).then_some(State::Offline);
+        })));
+        said.lines().next().unwrap().to_owned()
+    };
+    assert!(waits(true).ends_with("tandem.dev/force-quorum=shop-mysql-0 is not followed: it does not answer"));
+    assert!(waits(false).ends_with("is not followed: it has no data, and another member has some"));
 }
 
 #[test]

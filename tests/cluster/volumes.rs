@@ -41,6 +41,37 @@ fn the_volume_of_a_single_server_grows_as_well() {
 }
 
 #[test]
+fn a_single_server_that_has_lost_its_volume_is_migrated_anew() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = namespace.serving();
+    ask(&namespace, "shop-mysql-0", "CREATE TABLE lost (a INT PRIMARY KEY)");
+    namespace.ok(&["delete", "--wait=false", "pvc/data-shop-mysql-0"]);
+    namespace.ok(&["delete", "pod", "shop-mysql-0"]);
+    wait_for("a new volume", 2 * PATIENCE, || {
+        let query = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'lost'";
+        try_ask(&namespace, "shop-mysql-0", query).filter(|number| number == "0")
+    });
+    stack.settled();
+    assert_eq!(stack.page("/").unwrap().status, 200);
+}
+
+/// By the commands of docs/kubernetes.md.
+#[test]
+fn a_backup_brings_back_what_was_lost() {
+    let namespace = cluster_or_skip!().namespace();
+    let stack = namespace.serving();
+    let sh = |script: &str| namespace.ok(&["exec", "shop-mysql-0", "--", "bash", "-o", "pipefail", "-c", script]);
+    sh(r#"mysqldump -uroot -p"$(cat $MYSQL_ROOT_PASSWORD_FILE)" --single-transaction \
+        --set-gtid-purged=OFF --routines --triggers --events employees | gzip >/tmp/employees.sql.gz"#);
+    ask(&namespace, "shop-mysql-0", "DELETE FROM salaries; DROP TABLE titles");
+    sh(r#"gunzip </tmp/employees.sql.gz | mysql -uroot -p"$(cat $MYSQL_ROOT_PASSWORD_FILE)" employees"#);
+    let rows =
+        "SELECT (SELECT COUNT(*) FROM salaries) > 0 AND (SELECT COUNT(*) FROM titles) >= COUNT(*) FROM employees";
+    assert_eq!(ask(&namespace, "shop-mysql-0", rows), "1");
+    assert_eq!(stack.page("/employees/10001").unwrap().status, 200);
+}
+
+#[test]
 #[ignore = "each of its groups takes three servers' memory"]
 fn volumes_grow_before_they_are_full_and_not_beyond_their_limit() {
     let namespace = cluster_or_skip!().namespace();

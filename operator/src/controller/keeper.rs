@@ -51,12 +51,16 @@ pub struct Report {
     pub members: BTreeMap<Ordinal, Told>,
     /// Who was in the group when it was last seen to work.
     pub known: BTreeSet<Ordinal>,
+    /// The UUID of the group that worked last, as far as this keeper has seen it.
+    pub uuid: Option<String>,
     /// Members whose Pods wait for being replaced.
     pub outdated: BTreeSet<Ordinal>,
     /// The last member, where there are more than wanted and it has left the group: its Pod may go.
     pub leaving: Option<Ordinal>,
     /// The words of a person that were followed, or were not needed.
     pub followed: BTreeSet<Word>,
+    /// A person's word that the group waits for and that is not followed, since the member named cannot be taken.
+    pub unheard: Option<Word>,
     /// What could not be done, in words.
     pub failure: Option<String>,
     /// When writes were led to another member last, as far as this keeper has seen it.
@@ -81,6 +85,8 @@ pub struct Failover {
 pub struct Told {
     /// Its own state; `None` where it does not answer.
     pub state: Option<State>,
+    /// Whether it is in the group that serves.
+    pub inside: bool,
     /// Whether it is too far behind to be read from.
     pub lags: bool,
     /// How much of its volume it uses, where it has said so.

@@ -68,6 +68,12 @@ impl Observed {
         mysql.instances > 1 || self.live.claims.iter().any(|claim| !claim.name_any().ends_with(&first))
     }
 
+    /// The UUID of the group that worked last, where there has been one.
+    pub fn group_uuid(&self) -> Option<&str> {
+        let before = || self.stack.status.as_ref()?.mysql.as_ref()?.uuid.as_deref();
+        self.group.as_ref().and_then(|group| group.uuid.as_deref()).or_else(before)
+    }
+
     /// How much of their volumes the servers use, of those that have said so.
     pub fn used(&self) -> BTreeMap<Ordinal, Usage> {
         let members = self.group.iter().flat_map(|group| &group.members);

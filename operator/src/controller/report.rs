@@ -229,7 +229,7 @@ fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String,
     let migrates = || trouble(observed, Component::Migration).filter(|_| stage == Stage::Runs);
     let told = migrates().map(|(reason, message)| match reason.as_str() {
         CRASHED => {
-            let job = migration::job_name(stack).unwrap_or_default();
+            let job = migration::job_name(observed).unwrap_or_default();
             ("MigrationFails".to_owned(), format!("Job {job} fails: {message}"))
         }
         _ => (reason.clone(), format!("{reason} {message}")),
@@ -365,12 +365,12 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
             push(EventType::Normal, action, format!("{kind} {name}"), Some(about));
         }
     }
-    let primary = |status: &WebStackStatus| status.mysql.as_ref().and_then(|mysql| mysql.primary.clone());
-    let (before, now) = (observed.stack.status.as_ref().and_then(primary), primary(status));
-    if let (Some(before), Some(now)) = (before, now)
-        && before != now
-    {
-        push(EventType::Normal, "PrimaryChanged", format!("{now} takes writes, in the place of {before}"), None);
+    if let Some((from, to)) = new_primary(observed, status) {
+        push(EventType::Normal, "PrimaryChanged", format!("{to} takes writes, in the place of {from}"), None);
+    }
+    for (member, errant) in newly_errant(observed, status) {
+        let note = format!("{member} has transactions that the group has not: {errant}");
+        push(EventType::Warning, group::MEMBERS_ERRANT, note, None);
     }
     let low = |status: &WebStackStatus| {
         status.conditions.iter().find(|known| known.type_ == STORAGE_LOW && known.status == "True").cloned()
@@ -393,5 +393,32 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
             push(type_, &now.reason, now.message, None);
         }
     }
+    let blocked = |status: &WebStackStatus| {
+        status.conditions.iter().find(|known| known.type_ == "Blocked" && known.status == "True").cloned()
+    };
+    let before = observed.stack.status.as_ref().and_then(blocked).map(|before| before.reason);
+    // What keeps the stack from being ready, and who is errant, was told above.
+    let told = ready(status).map(|ready| ready.reason).into_iter().chain([group::MEMBERS_ERRANT.to_owned()]);
+    let told: Vec<_> = told.chain(before).collect();
+    if let Some(now) = blocked(status).filter(|now| !told.contains(&now.reason)) {
+        push(EventType::Warning, &now.reason, now.message, None);
+    }
     events
+}
+
+/// Who took writes before and who takes them now, where it is another one: also after a time when nobody did.
+fn new_primary(observed: &Observed, status: &WebStackStatus) -> Option<(String, String)> {
+    let (before, now) = (observed.stack.status.as_ref()?.mysql.as_ref()?, status.mysql.as_ref()?);
+    let to = now.primary.clone()?;
+    let failover = || now.last_failover.as_ref().filter(|last| before.last_failover.as_ref() != Some(*last));
+    let from = before.primary.clone().or_else(|| Some(failover()?.from.clone()))?;
+    (from != to).then_some((from, to))
+}
+
+fn newly_errant(observed: &Observed, status: &WebStackStatus) -> Vec<(String, String)> {
+    let before = observed.stack.status.iter().filter_map(|status| status.mysql.as_ref());
+    let before: Vec<_> = before.flat_map(|mysql| &mysql.members).filter(|member| member.errant.is_some()).collect();
+    let is_new = |member: &&MemberStatus| !before.iter().any(|known| known.name == member.name);
+    let now = status.mysql.iter().flat_map(|mysql| &mysql.members).filter(is_new);
+    now.filter_map(|member| Some((member.name.clone(), member.errant.clone()?))).collect()
 }

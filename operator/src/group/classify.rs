@@ -11,11 +11,28 @@ pub fn classify(group: &Group) -> Verdict {
     match living.as_slice() {
         [] => without_group(group),
         [one] => in_group(group, one),
-        several => Verdict {
-            // Whoever of them has the most members was there first; the other was made by hand.
-            route: several.iter().max_by_key(|one| one.sees.len()).map_or(Route::Keep, |one| Route::To(one.primary)),
-            ..waiting(Condition::Split(several.iter().map(|one| one.primary).collect()), Route::Keep)
-        },
+        several => several_groups(group, several),
+    }
+}
+
+/// Clients stay with the group that they are led to: the other one was made by hand, or has come back. Which of them counts, a
+/// person has to say.
+fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
+    let led = |one: &&Living<'_>| group.led.is_some_and(|led| one.state(led).is_some());
+    // With nobody who leads on, whoever has the most members was there first.
+    let first = several.iter().find(led).or_else(|| several.iter().max_by_key(|one| one.sees.len()));
+    let gtids = |one: &Living<'_>| group.view(one.primary).map(|view| &view.gtids);
+    let is_apart = |one: &Living<'_>, other: &Living<'_>| {
+        one.primary == other.primary
+            || gtids(one).zip(gtids(other)).is_none_or(|(own, others)| own.is_apart_from(others))
+    };
+    let mixed = several.iter().find(|one| several.iter().any(|other| !is_apart(one, other)));
+    Verdict {
+        action: mixed.filter(|one| group.stays(one.primary)).map(|one| Action::SetApart(one.primary)),
+        ..waiting(
+            Condition::Split(several.iter().map(|one| one.primary).collect()),
+            first.map_or(Route::Keep, |one| Route::To(one.primary)),
+        )
     }
 }
 
@@ -206,7 +223,7 @@ fn survivor(group: &Group) -> Option<Action> {
     let Some(Word::Survivor(member)) = group.word else { return None };
     let view = group.view(member).filter(|_| group.stays(member))?;
     let has_data = view.joined || !group.views().any(|(_, view)| view.joined);
-    has_data.then_some(Action::Bootstrap(member))
+    has_data.then_some(Action::Reform(member))
 }
 
 /// Everybody answers, and nobody is in a group: it is formed, by the member that has everything.

@@ -76,7 +76,14 @@ mod tests {
         let sees = if state.votes() { vec![seen] } else { Vec::new() };
         let view = group::View { state, sees, gtids: GtidSet::default(), joined: false, lags: false };
         let gtids = GtidSet::default();
-        Met::Answered(Box::new(Statement { view, uuid: String::new(), lag: 0, applied: gtids, capable }))
+        Met::Answered(Box::new(Statement {
+            view,
+            uuid: String::new(),
+            group: String::new(),
+            lag: 0,
+            applied: gtids,
+            capable,
+        }))
     }
 
     /// One that runs alone, and two new members that answer.

@@ -18,7 +18,7 @@ use super::{Behind, Failover, News, Report, Told, Wanted};
 use crate::controller::cache::Cache;
 use crate::controller::storage::Usage;
 use crate::group::gtid::GtidSet;
-use crate::group::{self, Action, Condition, Group, Member, Ordinal, Route, Verdict, Word};
+use crate::group::{self, Action, Condition, Group, Member, Ordinal, Route, State, Verdict, Word};
 use crate::mysql::Server;
 
 mod act;
@@ -60,6 +60,8 @@ pub(super) struct Rounds {
     behind: BTreeMap<Ordinal, Behind>,
     compare_at: Instant,
     known: Option<BTreeSet<Ordinal>>,
+    /// The UUID of the group that worked last.
+    uuid: Option<String>,
     followed: Option<BTreeSet<Word>>,
     doing: Option<Doing>,
     /// Whose data was kept aside last, with which transactions.
@@ -102,6 +104,7 @@ impl Rounds {
             behind: BTreeMap::new(),
             compare_at: now,
             known: None,
+            uuid: None,
             followed: None,
             doing: None,
             kept: None,
@@ -139,7 +142,7 @@ impl Rounds {
         let verdict = judge(&group, &pods, &met, self.failures);
         self.compare(&verdict, &met);
         let primary = self.lead(wanted, &pods, &verdict, &met).await?;
-        self.remember(&group, &verdict);
+        self.remember(&group, &verdict, &met);
         self.time(&verdict, &met);
         // What was judged before an action has ended says nothing of the time after it.
         let busy = self.doing.is_some();
@@ -181,18 +184,27 @@ impl Rounds {
             members,
             known,
             outdated: pods.iter().filter(|(_, pod)| is_old(pod)).map(|(&member, _)| member).collect(),
+            led: lead::led(pods),
             word: wanted.words().find(|word| !followed.contains(word)),
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
     }
 
-    /// Who is in a group that works, is known from now on; who is not wanted any more and gone, is forgotten. Whose
-    /// transactions count is no question while a group works: an answer to it must not wait for the next outage.
-    fn remember(&mut self, group: &Group, verdict: &Verdict) {
-        if matches!(verdict.route, Route::To(_))
-            && let Some(word @ Word::Survivor(_)) = group.word
-        {
-            self.followed.get_or_insert_default().insert(word);
+    /// Who is in a group that works, is known from now on; who is not wanted any more and gone, is forgotten. While a group
+    /// works, it is no question whose transactions count, and whoever is in it has none of its own: an answer to that must not
+    /// wait until it is one.
+    fn remember(&mut self, group: &Group, verdict: &Verdict, met: &BTreeMap<Ordinal, Met>) {
+        if let Route::To(primary) = verdict.route {
+            let said = |member: Ordinal| met.get(&member).and_then(Met::statement);
+            if let Some(said) = said(primary).filter(|said| said.view.state == State::Online) {
+                self.uuid = Some(said.group.clone());
+            }
+            let needless = group.word.filter(|word| match word {
+                Word::Survivor(_) => true,
+                Word::Reclone(member) => said(*member).is_some_and(|said| said.view.is_with(primary)),
+                Word::Primary(_) => false,
+            });
+            self.followed.get_or_insert_default().extend(needless);
         }
         let known = self.known.get_or_insert_default();
         if matches!(verdict.route, Route::To(_)) {
@@ -224,6 +236,7 @@ impl Rounds {
                 lags: found.view.as_ref().is_some_and(|view| view.lags),
                 used: self.usage(wanted, member),
                 behind: self.behind.get(&member).copied(),
+                inside: matches!(verdict.route, Route::To(primary) if found.view.as_ref().is_some_and(|view| view.is_with(primary))),
                 errant: verdict.errant.get(&member).cloned().unwrap_or_default(),
             };
             (member, told)
@@ -232,11 +245,14 @@ impl Rounds {
             Some(Action::Remove(last)) => Some(last),
             _ => None,
         };
+        let decides = |word: &Word| matches!(word, Word::Survivor(_)) && !matches!(verdict.route, Route::To(_));
         let report = Report {
+            unheard: group.word.filter(decides).filter(|_| verdict.action.is_none() && self.doing.is_none()),
             wanted: group.wanted,
             primary,
             members: group.members.iter().map(member).collect(),
             known: self.known.clone().unwrap_or_default(),
+            uuid: self.uuid.clone(),
             outdated: group.outdated.clone(),
             leaving,
             followed: self.followed.clone().unwrap_or_default(),

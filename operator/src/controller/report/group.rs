@@ -9,8 +9,11 @@ use crate::controller::keeper::{Failover, Report};
 use crate::controller::observe::Observed;
 use crate::crd::{FailoverStatus, MemberStatus, MysqlStatus};
 use crate::group::gtid::GtidSet;
-use crate::group::{self, Condition, Ordinal};
+use crate::group::{self, Condition, Ordinal, Word};
 use crate::names;
+
+/// Why a group is `Blocked` of which a member is kept out.
+pub(super) const MEMBERS_ERRANT: &str = "MembersErrant";
 
 /// How many characters of a set of transactions are told.
 const LENGTH: usize = 200;
@@ -65,6 +68,7 @@ pub(super) fn status(observed: &Observed, wanted: i32) -> MysqlStatus {
         primary: report.primary.map(|primary| pod(observed, primary)),
         members: report.members.keys().map(|&ordinal| member(observed, report, ordinal)).collect(),
         known: report.known.iter().map(|&known| pod(observed, known)).collect(),
+        uuid: observed.group_uuid().map(str::to_owned),
         followed: report
             .followed
             .iter()
@@ -100,11 +104,9 @@ fn told_of(observed: &Observed, failover: &Failover) -> FailoverStatus {
 
 fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatus {
     let told = report.members.get(&ordinal).cloned().unwrap_or_default();
-    let replica = told.state == Some(group::State::Online);
     let role = match report.primary {
         Some(primary) if primary == ordinal => Some("primary"),
-        Some(_) if replica => Some("replica"),
-        _ => None,
+        _ => told.inside.then_some("replica"),
     };
     MemberStatus {
         name: pod(observed, ordinal),
@@ -125,7 +127,10 @@ pub(super) fn state(observed: &Observed) -> State {
     };
     let blocked = |reason: &str, message: String| State::Blocked(reason.to_owned(), format!("mysql: {message}"));
     let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
-    let decide = format!("decide by the annotation {} with the name of the Pod whose data counts", names::SURVIVOR);
+    let decide = match report.unheard {
+        Some(word) => unheard(observed, report, word),
+        None => format!("decide by the annotation {} with the name of the Pod whose data counts", names::SURVIVOR),
+    };
     match &report.condition {
         Condition::New | Condition::Healthy | Condition::Degraded(_) => {
             State::Moves("GroupForms", format!("mysql: the group is being formed{failure}"))
@@ -137,7 +142,12 @@ pub(super) fn state(observed: &Observed) -> State {
             State::Moves("GroupForms", format!("mysql: the group is being formed anew{failure}"))
         }
         Condition::Outage(silent) => {
-            State::Moves("WaitsForMembers", format!("mysql: waits for an answer of {}", pods(observed, silent)))
+            let unheard =
+                report.unheard.map(|word| format!("; {}", unheard(observed, report, word))).unwrap_or_default();
+            State::Moves(
+                "WaitsForMembers",
+                format!("mysql: waits for an answer of {}{unheard}", pods(observed, silent)),
+            )
         }
         Condition::NoQuorum => blocked(
             "QuorumLost",
@@ -156,6 +166,24 @@ pub(super) fn state(observed: &Observed) -> State {
             blocked("TwoGroups", format!("there are several groups, led by {}", pods(observed, primaries)))
         }
     }
+}
+
+/// Why a person's word is not followed.
+fn unheard(observed: &Observed, report: &Report, word: Word) -> String {
+    let silent = report.members.get(&word.member()).is_none_or(|told| told.state.is_none());
+    let why = if silent { "it does not answer" } else { "it has no data, and another member has some" };
+    format!("{}={} is not followed: {why}", word.annotation(), pod(observed, word.member()))
+}
+
+/// An annotation by which a person decides, and that names no member.
+fn misnamed(observed: &Observed, report: &Report) -> Option<String> {
+    let members = pods(observed, report.members.keys());
+    let names_nobody = |name: &String| !report.members.keys().any(|&member| pod(observed, member) == *name);
+    let annotations = [names::SURVIVOR, names::RECLONE, names::PREFERRED];
+    annotations.iter().find_map(|annotation| {
+        let name = observed.stack.annotations().get(*annotation).filter(|name| names_nobody(name))?;
+        Some(format!("annotation {annotation} is {name:?}, and must be one of: {members}"))
+    })
 }
 
 /// `Degraded` and `Blocked`, as `(type, (status, reason, message))`.
@@ -189,9 +217,12 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
             });
             let words = words.collect::<Vec<_>>().join("; ");
             let message = format!("{words}; it stays out until the annotation {} gives them up", names::RECLONE);
-            ("True", "MembersErrant".to_owned(), message)
+            ("True", MEMBERS_ERRANT.to_owned(), message)
         }
-        _ => free(),
+        _ => match misnamed(observed, report) {
+            Some(message) => ("True", "AnnotationInvalid".to_owned(), message),
+            None => free(),
+        },
     };
     [("Degraded", degraded), ("Blocked", blocked)]
 }

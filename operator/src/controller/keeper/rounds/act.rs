@@ -112,7 +112,7 @@ impl Rounds {
             return;
         };
         let follows = match (group.word, action) {
-            (Some(Word::Survivor(member)), Action::Bootstrap(of)) if member == of => group.word,
+            (Some(Word::Survivor(member)), Action::Reform(of)) if member == of => group.word,
             (Some(Word::Reclone(member)), Action::Reclone(of)) if member == of => group.word,
             _ => None,
         };
@@ -134,13 +134,24 @@ impl Rounds {
                     told(if serves { order.bootstrap_alone().await } else { order.bootstrap().await })
                 });
             }
-            Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
+            Action::Reform(member) => {
                 let Some(order) = order(member) else { return };
-                self.begin(
-                    format!("letting {} join", pod(member)),
-                    follows,
-                    async move { told(order.join(&online).await) },
-                );
+                self.begin(format!("forming the group anew from {}", pod(member)), follows, async move {
+                    told(order.reform().await)
+                });
+            }
+            Action::SetApart(member) => {
+                let Some(order) = order(member) else { return };
+                self.begin(format!("setting the group of {} apart", pod(member)), follows, async move {
+                    told(order.set_apart().await)
+                });
+            }
+            Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
+                let there = primary.and_then(statement).map(|said| said.group.clone());
+                let (Some(order), Some(there)) = (order(member), there) else { return };
+                self.begin(format!("letting {} join", pod(member)), follows, async move {
+                    told(order.join(&there, &online).await)
+                });
             }
             // First what only it has is kept aside; in the next round it is filled.
             Action::Reclone(member) if self.has_to_keep(member, statement(member)) => {

@@ -15,7 +15,7 @@ use super::Rounds;
 use super::ask::Met;
 use crate::controller::apply::words;
 use crate::controller::keeper::{Wanted, is_member};
-use crate::group::{Condition, Ordinal, Route, State, Verdict};
+use crate::group::{Condition, Ordinal, Route, Verdict};
 use crate::names::{IN_GROUP, NOBODY, OPERATOR, POD_NAME, READS, ROLE};
 
 /// After a member has been silent for so long, nobody is led to it any more for reads. One that is known to be away is left
@@ -31,12 +31,8 @@ impl Rounds {
         verdict: &Verdict,
         met: &BTreeMap<Ordinal, Met>,
     ) -> Result<Option<Ordinal>, String> {
-        let led = |pod: &Pod, label: &str, value: &str| pod.labels().get(label).is_some_and(|there| there == value);
-        let now = |label: &'static str, value: &'static str| {
-            pods.iter().filter(move |(_, pod)| led(pod, label, value)).map(|(&member, _)| member)
-        };
         let primary = match verdict.route {
-            Route::Keep => now(ROLE, "primary").next(),
+            Route::Keep => led(pods),
             Route::Nobody => None,
             Route::To(member) => Some(member),
         };
@@ -46,7 +42,7 @@ impl Rounds {
             Some(Met::Silent | Met::Refused) => self.silent.get(member).is_none_or(|since| since.elapsed() < SILENT),
         };
         let may_read: BTreeSet<_> = match verdict.route {
-            Route::Keep => now(READS, "true").collect(),
+            Route::Keep => labelled(pods, READS, "true").collect(),
             Route::Nobody => BTreeSet::new(),
             Route::To(_) => verdict.readers.clone(),
         };
@@ -55,7 +51,8 @@ impl Rounds {
             readers = primary.into_iter().collect();
         }
         let in_group = |member: &Ordinal| {
-            met.get(member).and_then(Met::statement).is_some_and(|said| said.view.state == State::Online)
+            let view = met.get(member).and_then(Met::statement).map(|said| &said.view);
+            view.zip(primary).is_some_and(|(view, primary)| view.is_with(primary))
         };
         let patches = pods.iter().filter_map(|(member, pod)| {
             let role = match verdict.route {
@@ -98,6 +95,16 @@ impl Rounds {
         done.await.map_err(|error| words(&error))?;
         Ok(primary)
     }
+}
+
+fn labelled(pods: &BTreeMap<Ordinal, Pod>, label: &str, value: &str) -> impl Iterator<Item = Ordinal> {
+    let has = move |pod: &Pod| pod.labels().get(label).is_some_and(|there| there == value);
+    pods.iter().filter(move |(_, pod)| has(pod)).map(|(&member, _)| member)
+}
+
+/// To whom writes are led, as the Pods' labels say.
+pub(super) fn led(pods: &BTreeMap<Ordinal, Pod>) -> Option<Ordinal> {
+    labelled(pods, ROLE, "primary").next()
 }
 
 /// Whom the Service for writes has to name in the place of `named`, if somebody else. `primary` is who is labelled so where
