@@ -194,7 +194,7 @@ pub async fn run(
     let namespace = config.watch_namespace.as_deref();
     let (stacks, writer) = reflector::store();
     // Who set which field is the larger part of a stack, and nothing to us.
-    let watched = watcher(cache::api::<WebStack>(&client, namespace), watcher::Config::default().any_semantic())
+    let watched = watcher(cache::api::<WebStack>(&client, namespace), cache::in_pages())
         .modify(|stack: &mut WebStack| stack.metadata.managed_fields = None)
         .backoff(backoff::watches())
         .reflect(writer)
@@ -239,10 +239,9 @@ fn referenced<K: Child>(
     kind: Kind,
     stacks: Store<WebStack>,
 ) -> Controller<WebStack> {
-    let every = watcher::Config::default().any_semantic();
     // By their metadata alone: contents are read when they are needed.
     let objects: Api<PartialObjectMeta<K>> = cache::api(client, namespace);
-    controller.watches(objects, every, move |object| {
+    controller.watches(objects, cache::in_pages(), move |object| {
         let (namespace, name) = (object.namespace(), object.name_any());
         let reads = |stack: &WebStack| {
             let of = |component| references::of(stack, component);

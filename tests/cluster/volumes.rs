@@ -68,6 +68,7 @@ fn a_backup_brings_back_what_was_lost() {
     let rows =
         "SELECT (SELECT COUNT(*) FROM salaries) > 0 AND (SELECT COUNT(*) FROM titles) >= COUNT(*) FROM employees";
     assert_eq!(ask(&namespace, "shop-mysql-0", rows), "1");
+    stack.settled();
     assert_eq!(stack.page("/employees/10001").unwrap().status, 200);
 }
 

@@ -240,8 +240,8 @@ struct Watches<'a> {
 impl Watches<'_> {
     /// Watches the objects of one kind that carry our labels; `trim` takes away what is not to be kept.
     fn kind<K: Child>(&mut self, trim: fn(&mut K)) {
-        let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={OPERATOR}"));
-        let events = watcher(api::<K>(self.client, self.namespace), ours.any_semantic())
+        let ours = in_pages().labels(&format!("app.kubernetes.io/managed-by={OPERATOR}"));
+        let events = watcher(api::<K>(self.client, self.namespace), ours)
             .modify(move |object: &mut K| {
                 Resource::meta_mut(object).managed_fields = None;
                 trim(object);
@@ -252,7 +252,7 @@ impl Watches<'_> {
     }
 
     fn warnings(&mut self) {
-        let all = watcher::Config::default().fields(warnings::SELECTOR);
+        let all = in_pages().fields(warnings::SELECTOR);
         let events = watcher(api::<Event>(self.client, self.namespace), all).backoff(backoff::watches());
         let cache = Arc::clone(&self.cache);
         self.follow("Event", events, move |event| Ok(cache.warn(event)));
@@ -274,6 +274,15 @@ impl Watches<'_> {
         });
         self.changes.push(changes.boxed());
     }
+}
+
+/// What is there when a watch begins comes in pages of so many: as typed objects, all at once, they would take most of the
+/// memory that the operator ever needs.
+const PAGE: u32 = 50;
+
+/// How watches begin.
+pub(super) fn in_pages() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
 }
 
 /// A kind, in one namespace or in all.
