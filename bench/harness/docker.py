@@ -26,6 +26,13 @@ def build(tag, dockerfile, context):
     run("docker", "build", "-q", "-t", tag, "-f", dockerfile, context)
 
 
+def remove_all(prefix):
+    """The containers whose names begin so, and their volumes."""
+    left = run("docker", "ps", "-aq", "--filter", f"name=^{prefix}-").split()
+    if left:
+        run("docker", "rm", "-fv", *left)
+
+
 def image_size(image):
     """Bytes."""
     return int(run("docker", "image", "inspect", "-f", "{{.Size}}", image))

@@ -31,6 +31,8 @@ pub struct Group {
     pub outdated: BTreeSet<Ordinal>,
     /// To whom writes are led.
     pub led: Option<Ordinal>,
+    /// The UUID of the group that worked last.
+    pub uuid: Option<String>,
     /// What a person has decided.
     pub word: Option<Word>,
     /// Whether members with transactions of their own may be filled anew without a person's word.
@@ -65,6 +67,8 @@ pub enum Pod {
 pub struct View {
     /// Its own state.
     pub state: State,
+    /// The UUID of the group that it is in, was in last, or would form.
+    pub group: String,
     /// Whom it sees in its group, itself included; nobody where it is in none.
     pub sees: Vec<Seen>,
     /// The transactions that it has, received ones included.
@@ -182,6 +186,8 @@ pub enum Condition {
     Lost(BTreeSet<Ordinal>),
     /// There are several groups, with these primaries. A person has to decide.
     Split(BTreeSet<Ordinal>),
+    /// The one group that works, with this primary, was given up when a person had another one formed. A person has to decide.
+    GivenUp(Ordinal),
 }
 
 /// Where writes go.

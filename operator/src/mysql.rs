@@ -121,7 +121,9 @@ impl Names {
 
     /// The member of a Pod's name.
     pub fn member(&self, pod: &str) -> Option<Ordinal> {
-        pod.strip_prefix(&self.set)?.strip_prefix('-')?.parse().ok()
+        let member = pod.strip_prefix(&self.set)?.strip_prefix('-')?.parse().ok()?;
+        // Not `-01`.
+        (self.pod(member) == pod).then_some(member)
     }
 
     /// Whether a UUID in lower case is the group's: the first one, or another one.
@@ -157,8 +159,6 @@ pub struct Statement {
     pub view: View,
     /// The server's own UUID.
     pub uuid: String,
-    /// The UUID of the group that it is in, was in last, or would form.
-    pub group: String,
     /// How far it is behind the primary in applying, in whole seconds.
     pub lag: u64,
     /// The transactions that it has applied.
@@ -328,8 +328,8 @@ async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Stateme
     }
     let group: String = itself.try_get_unchecked(7)?;
     let joined = gtids.has_any_from(|uuid| names.is_group(uuid));
-    let view = View { state, sees, gtids, joined, lags: lag > LAG };
-    Ok(Statement { view, uuid, group, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
+    let view = View { state, group, sees, gtids, joined, lags: lag > LAG };
+    Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
 }
 
 fn state_of(word: &str) -> State {
@@ -537,16 +537,17 @@ impl Order {
         limited(COPY, async { run(&mut self.log_in().await?, &copy).await }).await
     }
 
-    /// Replaces all its data by that of `donor`. The server ends afterwards, and starts anew.
+    /// Replaces all its data by that of `donor`, who is in the group of this UUID. The server ends afterwards, and starts anew.
     ///
     /// # Errors
     /// It cannot.
-    pub async fn copy(&self, donor: Ordinal) -> Result<(), Error> {
+    pub async fn copy(&self, group: &str, donor: Ordinal) -> Result<(), Error> {
         let (host, password) = (self.names.host(donor), &self.passwords.operator);
         let copy = format!("CLONE INSTANCE FROM '{ACCOUNT}'@'{host}':{PORT} IDENTIFIED BY '{password}' REQUIRE SSL");
         limited(COPY, async {
             let mut connection = self.log_in().await?;
             run(&mut connection, "STOP GROUP_REPLICATION").await?;
+            be_of(&mut connection, group).await?;
             run(&mut connection, "SET GLOBAL super_read_only = OFF").await?;
             run(&mut connection, &format!("SET GLOBAL clone_valid_donor_list = '{host}:{PORT}'")).await?;
             match run(&mut connection, &copy).await {
@@ -586,6 +587,7 @@ mod tests {
     #[case("shop-mysql-0.shop-mysql-nodes.default.svc.cluster.local", Some(0))]
     #[case("shop-mysql-4", Some(4))]
     #[case("shop-mysql-x.shop-mysql-nodes", None)]
+    #[case("shop-mysql-01", None)]
     #[case("shop2-mysql-0.shop-mysql-nodes", None)]
     #[case("", None)]
     fn members_are_known_by_their_host_names(#[case] host: &str, #[case] member: Option<Ordinal>) {

@@ -5,7 +5,6 @@
 #[cfg(test)]
 mod fixture;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fixture::{admitted, built, object, observed, stack};
@@ -151,9 +150,7 @@ fn a_new_version_waits_for_its_migration_and_scaling_does_not() {
 #[test]
 fn other_data_is_migrated_anew() {
     let mut observed = running(json!({"mysql": {"instances": 3}}));
-    let mut name = |volume: Option<&str>, uuid: Option<&str>| {
-        let claim = json!({"metadata": {"name": "data-shop-mysql-0", "uid": volume}});
-        observed.live.claims = volume.map(|_| object(claim)).into_iter().collect();
+    let mut name = |uuid: Option<&str>| {
         let status = uuid.map(|uuid| WebStackStatus {
             mysql: Some(MysqlStatus { uuid: Some(uuid.to_owned()), ..MysqlStatus::default() }),
             ..WebStackStatus::default()
@@ -163,9 +160,29 @@ fn other_data_is_migrated_anew() {
         migration::job_name(&observed).unwrap()
     };
     let first = tandem_operator::names::group_uuid(&stack(json!({})));
-    let names = [name(None, None), name(Some("a"), None), name(Some("b"), None), name(Some("b"), Some("other"))];
-    assert_eq!(BTreeSet::from(names.clone()).len(), 4, "{names:?}");
-    assert_eq!(name(Some("b"), Some(&first)), names[2], "that the group was formed is nothing new");
+    assert_ne!(name(Some("other")), name(None));
+    assert_eq!(name(Some(&first)), name(None), "that the group was formed is nothing new");
+}
+
+#[test]
+fn a_migration_of_a_volume_that_was_lost_is_run_once_more() {
+    let mut observed = running(json!({"mysql": {}}));
+    let at = |minute: u32| format!("2026-01-31T12:{minute:02}:00Z");
+    let mut volume_of = |minute| {
+        let made = json!({"name": "data-shop-mysql-0", "creationTimestamp": at(minute)});
+        observed.live.claims = vec![object(json!({"metadata": made}))];
+        observed.clone()
+    };
+    let mut migrated = volume_of(1);
+    migrated.live.jobs = built(&migrated).objects.jobs;
+    migrated.live.jobs[0].metadata.creation_timestamp = Some(object(json!(at(2))));
+    migrated.live.jobs[0].status = Some(object(json!({"succeeded": 1})));
+    assert_eq!((migration::stage(&migrated), built(&migrated).objects.jobs.len()), (migration::Stage::Done, 1));
+    let mut lost = Observed { live: volume_of(3).live, ..migrated.clone() };
+    lost.live.jobs = migrated.live.jobs.clone();
+    assert_eq!((migration::stage(&lost), built(&lost).objects.jobs.len()), (migration::Stage::Runs, 0), "it goes");
+    lost.live.jobs.clear();
+    assert_eq!((migration::stage(&lost), built(&lost).objects.jobs.len()), (migration::Stage::Runs, 1), "and comes");
 }
 
 #[test]

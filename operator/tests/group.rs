@@ -184,6 +184,7 @@ impl World {
             known: self.known.clone(),
             outdated: self.outdated.clone(),
             led: None,
+            uuid: Some(NAME.to_owned()),
             word: self.word,
             reclone_errant: false,
         }
@@ -209,7 +210,7 @@ impl World {
             primary: server.believes == Some(member),
         };
         let sees = server.sees.iter().map(seen).collect();
-        View { state, sees, gtids: gtids(&server.data), joined: server.joined, lags: false }
+        View { state, group: NAME.to_owned(), sees, gtids: gtids(&server.data), joined: server.joined, lags: false }
     }
 
     /// The operator: looks, decides, remembers, and acts, unless it dies in between.
@@ -450,7 +451,7 @@ fn inside(all: &[Ordinal], primary: Ordinal, last: u64) -> View {
 /// One that is in none.
 fn outside(last: u64) -> View {
     let gtids = gtids(&(1..=last).collect());
-    View { state: State::Offline, sees: Vec::new(), gtids, joined: true, lags: false }
+    View { state: State::Offline, group: NAME.to_owned(), sees: Vec::new(), gtids, joined: true, lags: false }
 }
 
 /// One that cannot reach the others of its group.
@@ -569,6 +570,49 @@ fn whoever_was_in_another_group_is_errant_when_it_leaves_that_one() {
 fn clients_stay_with_the_group_that_they_are_led_to() {
     let route = |led| classify(&Group { led, ..two_groups(&[SAME], &[SAME]) }).route;
     assert_eq!([None, Some(0), Some(1), Some(2)].map(route), [0, 0, 0, 2].map(Route::To));
+}
+
+#[test]
+fn of_several_groups_the_one_that_a_person_had_formed_counts() {
+    let mut group = Group { led: Some(0), ..two_groups(&[SAME], &[SAME]) };
+    let other = "aaaaaaaa-0000-4000-8000-333333333333";
+    group.members.get_mut(&2).unwrap().view.as_mut().unwrap().group = other.to_owned();
+    group.uuid = Some(other.to_owned());
+    assert_eq!(classify(&group).route, Route::To(2));
+    // It fails, and the others are those that were given up.
+    group.members.get_mut(&2).unwrap().view = None;
+    let verdict = classify(&group);
+    assert_eq!((verdict.condition, verdict.route, verdict.action), (Condition::GivenUp(0), Route::Nobody, None));
+    for (word, route) in [(Word::Survivor(2), Route::Nobody), (Word::Survivor(1), Route::To(0))] {
+        assert_eq!(classify(&Group { word: Some(word), ..group.clone() }).route, route, "{word:?}");
+    }
+    // Of a stack that is made again over its volumes, nothing is known of earlier groups.
+    group.uuid = None;
+    assert_eq!(classify(&group).route, Route::To(0));
+}
+
+#[test]
+fn a_primary_that_goes_is_not_set_apart_and_holds_nobody_up() {
+    let mut group = two_groups(&[SAME], &[SAME]);
+    group.members.get_mut(&0).unwrap().pod = Pod::Terminating;
+    assert_eq!(classify(&group).action, Some(Action::SetApart(2)));
+}
+
+#[test]
+fn a_member_without_data_is_not_taken_while_others_may_have_some() {
+    let mut group = Group { word: Some(Word::Survivor(0)), ..three([Some(blank()), None, None]) };
+    assert_eq!(classify(&group).action, None);
+    for member in [1, 2] {
+        group.members.get_mut(&member).unwrap().view = Some(blank());
+    }
+    assert_eq!(classify(&group).action, Some(Action::Reform(0)));
+}
+
+#[test]
+fn a_word_is_not_needed_where_one_member_has_everything() {
+    let group =
+        Group { word: Some(Word::Survivor(0)), ..three([Some(outside(7)), Some(outside(9)), Some(outside(8))]) };
+    assert_eq!(classify(&group).action, Some(Action::Bootstrap(1)));
 }
 
 #[test]

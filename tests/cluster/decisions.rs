@@ -106,10 +106,10 @@ fn the_last_member_takes_writes_again_when_a_person_says_so() {
     assert!(!message.contains(survivor), "{message}");
     assert_eq!(stack.condition("Ready").0, "False");
 
+    let uuid = stack.get()["status"]["mysql"]["uuid"].as_str().unwrap().to_owned();
     namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/force-quorum={survivor}")]);
     // One that was left behind has taken writes, under the numbers that come next.
     let left = &lost[0];
-    let uuid = stack.get()["status"]["mysql"]["uuid"].as_str().unwrap().to_owned();
     let number = last_of(&ask(&namespace, survivor, "SELECT @@gtid_executed"), &uuid) + 1;
     let other = format!(
         "STOP GROUP_REPLICATION; SET GLOBAL super_read_only = OFF; SET gtid_next = '{uuid}:{number}';

@@ -153,6 +153,11 @@ impl Wanted {
         status.iter().flat_map(|status| &status.known).filter_map(|pod| self.names.member(pod)).collect()
     }
 
+    /// The UUID of the group that worked last, as the status says.
+    fn uuid(&self) -> Option<String> {
+        self.stack.status.as_ref()?.mysql.as_ref()?.uuid.clone()
+    }
+
     /// What was followed, as the status says.
     fn followed(&self) -> BTreeSet<Word> {
         let status = self.stack.status.as_ref().and_then(|status| status.mysql.as_ref());

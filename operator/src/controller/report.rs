@@ -171,6 +171,7 @@ fn mysql(
         ready: format!("{ready}/{wanted}"),
         primary: (ready > 0).then(|| format!("{}-0", Component::Mysql.of(stack))),
         members: alone(observed, ready > 0),
+        uuid: observed.group_uuid().map(str::to_owned),
         ..MysqlStatus::default()
     };
     let grouped = observed.is_group() && !stack.spec.suspend;

@@ -10,25 +10,41 @@ pub fn classify(group: &Group) -> Verdict {
     let living = living(group);
     match living.as_slice() {
         [] => without_group(group),
+        [one] if is_given_up(group, one) => waiting(Condition::GivenUp(one.primary), Route::Nobody),
         [one] => in_group(group, one),
         several => several_groups(group, several),
     }
 }
 
+/// Whether a group has the UUID of the one that worked last; `None` where nobody says, or knows.
+fn is_the_last(group: &Group, living: &Living<'_>) -> Option<bool> {
+    let (_, view) = group.views().find(|(_, view)| view.is_with(living.primary))?;
+    Some(*group.uuid.as_ref()? == view.group)
+}
+
+/// Whether a group that works has been given up: another one was formed since, by a person who has not named one of this
+/// one's members after that.
+fn is_given_up(group: &Group, living: &Living<'_>) -> bool {
+    let named = matches!(group.word, Some(Word::Survivor(member)) if living.has_online(member));
+    is_the_last(group, living) == Some(false) && !named
+}
+
 /// Clients stay with the group that they are led to: the other one was made by hand, or has come back. Which of them counts, a
 /// person has to say.
 fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
-    let led = |one: &&Living<'_>| group.led.is_some_and(|led| one.state(led).is_some());
     // With nobody who leads on, whoever has the most members was there first.
-    let first = several.iter().find(led).or_else(|| several.iter().max_by_key(|one| one.sees.len()));
+    let first = several.iter().max_by_key(|one| {
+        let is_led = group.led.is_some_and(|led| one.has_online(led));
+        (is_the_last(group, one) == Some(true), is_led, one.sees.len())
+    });
     let gtids = |one: &Living<'_>| group.view(one.primary).map(|view| &view.gtids);
     let is_apart = |one: &Living<'_>, other: &Living<'_>| {
         one.primary == other.primary
             || gtids(one).zip(gtids(other)).is_none_or(|(own, others)| own.is_apart_from(others))
     };
-    let mixed = several.iter().find(|one| several.iter().any(|other| !is_apart(one, other)));
+    let is_mixed = |one: &&Living<'_>| several.iter().any(|other| !is_apart(one, other)) && group.stays(one.primary);
     Verdict {
-        action: mixed.filter(|one| group.stays(one.primary)).map(|one| Action::SetApart(one.primary)),
+        action: several.iter().find(is_mixed).map(|one| Action::SetApart(one.primary)),
         ..waiting(
             Condition::Split(several.iter().map(|one| one.primary).collect()),
             first.map_or(Route::Keep, |one| Route::To(one.primary)),
@@ -218,12 +234,14 @@ fn without_group(group: &Group) -> Verdict {
     formation(group)
 }
 
-/// What a person has decided, where the member can be told. One that has lost its data is not taken where another has some.
+/// What a person has decided, where the member can be told. One that has lost its data is not taken where another has some,
+/// or may have.
 fn survivor(group: &Group) -> Option<Action> {
     let Some(Word::Survivor(member)) = group.word else { return None };
     let view = group.view(member).filter(|_| group.stays(member))?;
-    let has_data = view.joined || !group.views().any(|(_, view)| view.joined);
-    has_data.then_some(Action::Reform(member))
+    let has_none = |member: Ordinal| group.view(member).is_some_and(|view| !view.joined);
+    let nobody_has = || (0..group.wanted).chain(group.known.iter().copied()).all(has_none);
+    (view.joined || nobody_has()).then_some(Action::Reform(member))
 }
 
 /// Everybody answers, and nobody is in a group: it is formed, by the member that has everything.
@@ -233,13 +251,14 @@ fn formation(group: &Group) -> Verdict {
         // What the others hold came with their images, and is the same as the first one's.
         return Verdict { action: Some(Action::Bootstrap(0)), ..waiting(Condition::New, Route::Nobody) };
     }
-    if let Some(action) = survivor(group) {
-        return Verdict { action: Some(action), ..waiting(Condition::Outage(BTreeSet::new()), Route::Nobody) };
-    }
+    let decided = |undecided: Condition| match survivor(group) {
+        Some(action) => Verdict { action: Some(action), ..waiting(Condition::Outage(BTreeSet::new()), Route::Nobody) },
+        None => waiting(undecided, Route::Nobody),
+    };
     // Every acknowledged transaction is on a majority of the members that there were: with fewer lost, somebody has it.
     let lost: BTreeSet<_> = group.known.iter().copied().filter(|member| !joined.contains_key(member)).collect();
     if lost.len() * 2 > group.known.len() {
-        return waiting(Condition::Lost(lost), Route::Nobody);
+        return decided(Condition::Lost(lost));
     }
     let all = joined.values().fold(GtidSet::default(), |all, view| all.plus(&view.gtids));
     let lacks: BTreeMap<_, _> = joined.iter().map(|(&member, view)| (member, all.minus(&view.gtids))).collect();
@@ -248,6 +267,6 @@ fn formation(group: &Group) -> Verdict {
             action: Some(Action::Bootstrap(member)),
             ..waiting(Condition::Outage(BTreeSet::new()), Route::Nobody)
         },
-        None => waiting(Condition::Diverged(lacks), Route::Nobody),
+        None => decided(Condition::Diverged(lacks)),
     }
 }

@@ -1,8 +1,9 @@
 //! The migration: one Job for each version of the web tier, before that version serves.
 //!
-//! The version is the web image, with the command and the database that it is for: one whose volume was lost, or that a person
-//! had formed anew from what was left, is another one. The Job's name is made from it, so that a Job that exists is the
-//! answer to whether its version has been migrated to, and nothing else has to remember it.
+//! The version is the web image, with the command and the database that it is for; a group that a person had formed anew from
+//! what was left is another one. The Job's name is made from it, so that a Job that exists is the answer to whether its version
+//! has been migrated to, and nothing else has to remember it. One that is older than the only server's volume says nothing
+//! of what is in there now.
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
@@ -55,24 +56,25 @@ pub fn job_name(observed: &Observed) -> Option<String> {
     }
     let mut digest = Sha256::new();
     let database = spec.external_database.as_ref().map(|external| (&external.host, external.port, &external.database));
-    digest.update(format!("{:?} {:?} {database:?} {:?}", spec.web.image, spec.web.migrate_command, data(observed)));
+    digest.update(format!("{:?} {:?} {database:?}", spec.web.image, spec.web.migrate_command));
+    if let Some(uuid) = observed.group_uuid().filter(|uuid| *uuid != names::group_uuid(stack)) {
+        digest.update(uuid);
+    }
     Some(format!("{}-migrate-{}", stack.name_any(), &hex(&digest.finalize())[..8]))
 }
 
-/// By what the data of the operator's own database is told from other data: the first volume, and the group's UUID where a
-/// person had it formed anew.
-fn data(observed: &Observed) -> (Option<String>, Option<&str>) {
-    let first = format!("-{}", names::member(&observed.stack, 0));
-    let volume =
-        observed.live.claims.iter().find(|claim| claim.name_any().ends_with(&first)).and_then(ResourceExt::uid);
-    let named = names::group_uuid(&observed.stack);
-    (volume, observed.group_uuid().filter(|uuid| *uuid != named))
+/// Whether a Job has migrated a database that is lost: the volume of the only server has been made after it.
+fn is_of_lost_data(observed: &Observed, job: &Job) -> bool {
+    let alone = observed.stack.spec.mysql.is_some() && !observed.is_group();
+    let volume = observed.live.claims.iter().filter_map(ResourceExt::creation_timestamp).max();
+    alone && volume.zip(job.creation_timestamp()).is_some_and(|(volume, job)| volume.0 > job.0)
 }
 
 /// How the migration stands for what the spec asks for.
 pub fn stage(observed: &Observed) -> Stage {
     let Some(name) = job_name(observed) else { return Stage::None };
     let live = observed.live.jobs.iter().find(|job| job.name_any() == name);
+    let live = live.filter(|job| !is_of_lost_data(observed, job));
     let succeeded = live.and_then(|job| job.status.as_ref()?.succeeded).unwrap_or_default() > 0;
     match live {
         Some(_) if succeeded => Stage::Done,
@@ -91,7 +93,9 @@ pub(super) fn plan(observed: &Observed, pod: &PodSpec) -> Migration {
         .and_then(|live| live.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.clone());
     let image_changes = live.is_some_and(|image| image != stack.spec.web.image);
     let due = matches!(stage, Stage::Runs | Stage::Done) && !stack.spec.suspend;
-    let name = job_name(observed).filter(|_| due || stage == Stage::Done);
+    // One of the same name goes first.
+    let goes = observed.live.jobs.iter().any(|job| is_of_lost_data(observed, job));
+    let name = job_name(observed).filter(|_| (due || stage == Stage::Done) && !goes);
     Migration { stage, job: name.map(|name| job(stack, name, pod)), image_changes }
 }
 

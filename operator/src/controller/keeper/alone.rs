@@ -74,16 +74,10 @@ mod tests {
     fn says(state: State, capable: bool) -> Met {
         let seen = group::Seen { member: Some(0), state, primary: true };
         let sees = if state.votes() { vec![seen] } else { Vec::new() };
-        let view = group::View { state, sees, gtids: GtidSet::default(), joined: false, lags: false };
+        let view =
+            group::View { state, group: String::new(), sees, gtids: GtidSet::default(), joined: false, lags: false };
         let gtids = GtidSet::default();
-        Met::Answered(Box::new(Statement {
-            view,
-            uuid: String::new(),
-            group: String::new(),
-            lag: 0,
-            applied: gtids,
-            capable,
-        }))
+        Met::Answered(Box::new(Statement { view, uuid: String::new(), lag: 0, applied: gtids, capable }))
     }
 
     /// One that runs alone, and two new members that answer.

@@ -62,6 +62,8 @@ pub(super) struct Rounds {
     known: Option<BTreeSet<Ordinal>>,
     /// The UUID of the group that worked last.
     uuid: Option<String>,
+    /// The members with transactions of their own, as of when the primary was asked last.
+    errant: BTreeMap<Ordinal, GtidSet>,
     followed: Option<BTreeSet<Word>>,
     doing: Option<Doing>,
     /// Whose data was kept aside last, with which transactions.
@@ -105,6 +107,7 @@ impl Rounds {
             compare_at: now,
             known: None,
             uuid: None,
+            errant: BTreeMap::new(),
             followed: None,
             doing: None,
             kept: None,
@@ -185,6 +188,7 @@ impl Rounds {
             known,
             outdated: pods.iter().filter(|(_, pod)| is_old(pod)).map(|(&member, _)| member).collect(),
             led: lead::led(pods),
+            uuid: self.uuid.clone().or_else(|| wanted.uuid()),
             word: wanted.words().find(|word| !followed.contains(word)),
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
@@ -197,7 +201,8 @@ impl Rounds {
         if let Route::To(primary) = verdict.route {
             let said = |member: Ordinal| met.get(&member).and_then(Met::statement);
             if let Some(said) = said(primary).filter(|said| said.view.state == State::Online) {
-                self.uuid = Some(said.group.clone());
+                self.uuid = Some(said.view.group.clone());
+                self.errant = verdict.errant.clone();
             }
             let needless = group.word.filter(|word| match word {
                 Word::Survivor(_) => true,
@@ -237,7 +242,7 @@ impl Rounds {
                 used: self.usage(wanted, member),
                 behind: self.behind.get(&member).copied(),
                 inside: matches!(verdict.route, Route::To(primary) if found.view.as_ref().is_some_and(|view| view.is_with(primary))),
-                errant: verdict.errant.get(&member).cloned().unwrap_or_default(),
+                errant: self.errant.get(&member).cloned().unwrap_or_default(),
             };
             (member, told)
         };

@@ -163,7 +163,15 @@ pub(super) fn state(observed: &Observed) -> State {
             blocked("DataLost", format!("{} have lost their data: {decide}", pods(observed, lost)))
         }
         Condition::Split(primaries) => {
-            blocked("TwoGroups", format!("there are several groups, led by {}", pods(observed, primaries)))
+            blocked("TwoGroups", format!("there are several groups, led by {}{failure}", pods(observed, primaries)))
+        }
+        Condition::GivenUp(primary) => {
+            let primary = pod(observed, *primary);
+            let way = format!("stop it, or take it up by the annotation {} with {primary}", names::SURVIVOR);
+            blocked(
+                "GroupGivenUp",
+                format!("the group led by {primary} was given up when another one was formed: {way}"),
+            )
         }
     }
 }
@@ -171,7 +179,8 @@ pub(super) fn state(observed: &Observed) -> State {
 /// Why a person's word is not followed.
 fn unheard(observed: &Observed, report: &Report, word: Word) -> String {
     let silent = report.members.get(&word.member()).is_none_or(|told| told.state.is_none());
-    let why = if silent { "it does not answer" } else { "it has no data, and another member has some" };
+    let why =
+        if silent { "it does not answer" } else { "it is about to end, or has no data where others may have some" };
     format!("{}={} is not followed: {why}", word.annotation(), pod(observed, word.member()))
 }
 
@@ -186,13 +195,20 @@ fn misnamed(observed: &Observed, report: &Report) -> Option<String> {
     })
 }
 
+/// What a condition said last, of a stack that is not suspended.
+fn before(observed: &Observed, type_: &str) -> Option<(&'static str, String, String)> {
+    let status = observed.stack.status.as_ref().filter(|_| !observed.stack.spec.suspend)?;
+    let known = status.conditions.iter().find(|known| known.type_ == type_ && known.status == "True")?;
+    Some(("True", known.reason.clone(), known.message.clone()))
+}
+
 /// `Degraded` and `Blocked`, as `(type, (status, reason, message))`.
 pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, String, String)); 2] {
     let healthy = || ("False", "AllMembersOnline".to_owned(), "every member is in the group".to_owned());
     let free = || ("False", "NothingToDecide".to_owned(), "nobody has to decide anything".to_owned());
     let Some(report) = observed.group.as_ref().filter(|_| !observed.stack.spec.suspend) else {
         let unknown = ("Unknown", "NotAsked".to_owned(), "the members have not been asked yet".to_owned());
-        return [("Degraded", unknown), ("Blocked", free())];
+        return [("Degraded", unknown), ("Blocked", before(observed, "Blocked").unwrap_or_else(free))];
     };
     let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
     let degraded = match &report.condition {

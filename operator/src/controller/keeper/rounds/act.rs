@@ -126,6 +126,7 @@ impl Rounds {
             Route::To(primary) => Some(primary),
             _ => None,
         };
+        let there = primary.and_then(statement).map(|said| said.view.group.clone());
         match action {
             Action::Bootstrap(member) => {
                 let Some(order) = order(member) else { return };
@@ -147,7 +148,6 @@ impl Rounds {
                 });
             }
             Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
-                let there = primary.and_then(statement).map(|said| said.group.clone());
                 let (Some(order), Some(there)) = (order(member), there) else { return };
                 self.begin(format!("letting {} join", pod(member)), follows, async move {
                     told(order.join(&there, &online).await)
@@ -174,9 +174,9 @@ impl Rounds {
             Action::Join(member) | Action::Reclone(member) => {
                 // From a member that serves nobody's writes, where there is one.
                 let donor = online.iter().copied().find(|&other| Some(other) != primary).or(primary);
-                let (Some(order), Some(donor)) = (order(member), donor) else { return };
+                let (Some(order), Some(donor), Some(there)) = (order(member), donor, there) else { return };
                 let what = format!("filling {} from {}", pod(member), pod(donor));
-                self.begin(what, follows, async move { told(order.copy(donor).await) });
+                self.begin(what, follows, async move { told(order.copy(&there, donor).await) });
             }
             Action::Leave(member) => {
                 let Some(order) = order(member) else { return };
