@@ -69,7 +69,8 @@ impl Gauge {
         loop {
             let server = self.server.borrow_and_update().clone();
             let mut pause = MEASURE;
-            match self.measure(&server, &mut password).await {
+            // On the heap, and only as long as it takes: a conversation with MySQL is large, and gauges wait most of the time.
+            match Box::pin(self.measure(&server, &mut password)).await {
                 Ok(used)
                     if self.told.send_if_modified(|told| used.is_some() && std::mem::replace(told, used) != used) =>
                 {
