@@ -183,6 +183,16 @@ fn a_secret_that_is_missing() {
 }
 
 #[test]
+fn a_password_that_was_emptied_leaves_the_database_as_it_is() {
+    let mut observed = cluster(json!({"mysql": {}}), mysql(1), web(2), true);
+    for content in observed.contents.values_mut().flatten() {
+        content.empty.insert("password".to_owned());
+    }
+    assert!(built(&observed).objects.stateful_sets.is_empty() && built(&observed).objects.deployments.is_empty());
+    assert_eq!(told(&observed).conditions[0].message, "mysql: Secret shop-mysql has an empty password");
+}
+
+#[test]
 fn a_suspended_stack() {
     let mut observed = cluster(json!({"mysql": {}}), mysql(0), web(0), true);
     observed.stack = Arc::new(stack(json!({"mysql": {}, "suspend": true})));

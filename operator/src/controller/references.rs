@@ -38,6 +38,8 @@ pub struct Reference {
     pub key: Option<String>,
     /// Whether Pods start without it.
     pub optional: bool,
+    /// Whether it may be empty: a password may not.
+    pub may_be_empty: bool,
 }
 
 /// What is known of an object's content, without the content.
@@ -45,6 +47,8 @@ pub struct Reference {
 pub struct Content {
     /// Its keys.
     pub keys: BTreeSet<String>,
+    /// Those of them that have no value.
+    pub empty: BTreeSet<String>,
     /// A checksum of keys and values.
     pub checksum: String,
 }
@@ -57,16 +61,19 @@ impl Content {
 
     /// Of keys and values, in the keys' order.
     pub fn of<'a>(data: impl IntoIterator<Item = (&'a String, &'a [u8])>) -> Self {
-        let (mut keys, mut digest) = (BTreeSet::new(), Sha256::new());
+        let (mut keys, mut empty, mut digest) = (BTreeSet::new(), BTreeSet::new(), Sha256::new());
         for (key, value) in data {
             keys.insert(key.clone());
+            if value.is_empty() {
+                empty.insert(key.clone());
+            }
             // Lengths first, so that no two contents read the same.
             for part in [key.as_bytes(), value] {
                 digest.update((part.len() as u64).to_be_bytes());
                 digest.update(part);
             }
         }
-        Self { keys, checksum: hex(&digest.finalize()) }
+        Self { keys, empty, checksum: hex(&digest.finalize()) }
     }
 }
 
@@ -85,6 +92,7 @@ pub fn of(stack: &WebStack, component: Component) -> Vec<Reference> {
         name: name.to_owned(),
         key: Some(key.to_owned()),
         optional: false,
+        may_be_empty: false,
     };
     let mut found = Vec::new();
     match component {
@@ -99,6 +107,7 @@ pub fn of(stack: &WebStack, component: Component) -> Vec<Reference> {
                 name: name.clone(),
                 key: None,
                 optional: false,
+                may_be_empty: true,
             }));
             variables(&mysql.env, &mysql.env_from, &mut found);
         }
@@ -127,6 +136,7 @@ fn variables(env: &[EnvVar], env_from: &[EnvFromSource], found: &mut Vec<Referen
             name: name.clone(),
             key: Some(key.clone()),
             optional: optional == Some(true),
+            may_be_empty: true,
         }));
     }
     for source in env_from {
@@ -137,22 +147,28 @@ fn variables(env: &[EnvVar], env_from: &[EnvFromSource], found: &mut Vec<Referen
             name: name.clone(),
             key: None,
             optional: optional == Some(true),
+            may_be_empty: true,
         }));
     }
 }
 
-/// What of `references` is missing, in words; `None` where nothing is.
+/// What of `references` is missing, or empty and may not be, in words; `None` where nothing is.
 pub fn missing(references: &[Reference], contents: &Contents) -> Option<String> {
-    references.iter().filter(|reference| !reference.optional).find_map(|Reference { kind, name, key, .. }| {
-        let content = contents.get(&(*kind, name.clone())).and_then(Option::as_ref);
-        match (content, key) {
-            (None, _) => Some(format!("{} {name} does not exist", kind.name())),
-            (Some(content), Some(key)) if !content.keys.contains(key) => {
-                Some(format!("{} {name} has no key {key}", kind.name()))
+    references.iter().filter(|reference| !reference.optional).find_map(
+        |Reference { kind, name, key, may_be_empty, .. }| {
+            let content = contents.get(&(*kind, name.clone())).and_then(Option::as_ref);
+            match (content, key) {
+                (None, _) => Some(format!("{} {name} does not exist", kind.name())),
+                (Some(content), Some(key)) if !content.keys.contains(key) => {
+                    Some(format!("{} {name} has no key {key}", kind.name()))
+                }
+                (Some(content), Some(key)) if !may_be_empty && content.empty.contains(key) => {
+                    Some(format!("{} {name} has an empty {key}", kind.name()))
+                }
+                _ => None,
             }
-            _ => None,
-        }
-    })
+        },
+    )
 }
 
 /// A checksum of all that `references` hold, and of `own`, the operator's own ConfigMap.
