@@ -582,6 +582,9 @@ pub struct MysqlStatus {
     /// when these, or enough of them, are back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub known: Vec<String>,
+    /// The Pods that were in another group than the one that serves, and have not been filled anew since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<String>,
     /// The UUID of the group that worked last. A person who has it formed anew gives it another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
@@ -639,7 +642,7 @@ pub struct MemberStatus {
     /// How much of its volume it uses, in percent, as it said within the last half a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<i32>,
-    /// The transactions that only it has.
+    /// The transactions that only it has, or in words that it was in another group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errant: Option<String>,
 }

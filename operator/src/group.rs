@@ -33,6 +33,9 @@ pub struct Group {
     pub led: Option<Ordinal>,
     /// The UUID of the group that worked last.
     pub uuid: Option<String>,
+    /// The members that were in another group of the same UUID, and have not been filled anew since: what they have may differ
+    /// from what this group has under the same numbers.
+    pub apart: BTreeSet<Ordinal>,
     /// What a person has decided.
     pub word: Option<Word>,
     /// Whether members with transactions of their own may be filled anew without a person's word.
@@ -159,8 +162,11 @@ pub struct Verdict {
     pub readers: BTreeSet<Ordinal>,
     /// The one thing to do; `None` is to wait.
     pub action: Option<Action>,
-    /// Members that are kept out, with the transactions that only they have.
+    /// Members that are kept out, with the transactions that only they have: none of those that can be told from the group's,
+    /// where a member was in another group.
     pub errant: BTreeMap<Ordinal, GtidSet>,
+    /// Members that are in another group of the same UUID now.
+    pub apart: BTreeSet<Ordinal>,
 }
 
 /// How a group stands. `docs/high-availability.md` has a row for each.
@@ -209,9 +215,6 @@ pub enum Action {
     /// It forms the group anew on a person's word, whatever the others have: under another UUID, by which what they have
     /// beyond that moment stays known as theirs.
     Reform(Ordinal),
-    /// The primary of one of several groups gets a transaction that no other group has: afterwards nobody takes what its
-    /// members have for another group's, though both have given the same numbers.
-    SetApart(Ordinal),
     /// It joins the group that there is.
     Join(Ordinal),
     /// It leaves the group.

@@ -395,11 +395,6 @@ async fn be_of(connection: &mut MySqlConnection, group: &str) -> Result<(), Erro
     run(connection, &format!("SET PERSIST group_replication_group_name = '{group}'")).await
 }
 
-/// A transaction that changes nobody's rows.
-fn attribute(word: &str) -> String {
-    format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"{word}\"}}'")
-}
-
 /// A member that is told something. Each of these opens a connection of its own, so that the member can be asked how it
 /// stands meanwhile.
 pub struct Order {
@@ -447,16 +442,6 @@ impl Order {
         .await
     }
 
-    /// Writes a transaction that no other group has, whatever numbers they give to theirs.
-    ///
-    /// # Errors
-    /// It is not the primary any more.
-    pub async fn set_apart(&self) -> Result<(), Error> {
-        let mark = self.names.another_uuid()?;
-        let sql = format!("SET gtid_next = '{mark}:1'; {}", attribute("apart"));
-        limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
-    }
-
     /// Forms the group out of a server that runs alone and serves: writes are refused for a fraction of a second.
     ///
     /// # Errors
@@ -484,7 +469,8 @@ impl Order {
     /// # Errors
     /// It is not the primary, or not yet: a server takes writes a moment after it was elected.
     pub async fn mark(&self) -> Result<(), Error> {
-        limited(PATIENCE, async { run(&mut self.log_in().await?, &attribute("formed")).await }).await
+        let sql = format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"formed\"}}'");
+        limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
     }
 
     /// Joins the group of this UUID, through `seeds`.

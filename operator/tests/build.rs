@@ -417,6 +417,7 @@ fn report(size: u32) -> Report {
         members: (0..size).map(|member| (member, told.clone())).collect(),
         known: (0..size).collect(),
         uuid: None,
+        apart: Default::default(),
         unheard: None,
         outdated: Default::default(),
         leaving: None,

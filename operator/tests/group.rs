@@ -185,6 +185,7 @@ impl World {
             outdated: self.outdated.clone(),
             led: None,
             uuid: Some(NAME.to_owned()),
+            apart: BTreeSet::new(),
             word: self.word,
             reclone_errant: false,
         }
@@ -281,7 +282,6 @@ impl World {
                 self.known.remove(&ordinal);
             }
             Action::Reform(ordinal) => panic!("nobody has said that {ordinal} counts"),
-            Action::SetApart(ordinal) => panic!("{ordinal} is not in a group of its own"),
             Action::Reclone(ordinal) => panic!("nobody has asked for {ordinal} to be filled anew"),
         }
     }
@@ -520,7 +520,7 @@ const ALL: &[Ordinal] = &[0, 1, 2];
 )]
 #[case::two_groups(
     [Some(inside(&[0, 1], 0, 9)), Some(inside(&[0, 1], 0, 9)), Some(inside(&[2], 2, 9))],
-    "Split({0, 2})", Route::To(0), Some(Action::SetApart(0))
+    "Split({0, 2})", Route::To(0), None
 )]
 fn each_state_has_its_verdict(
     #[case] views: [Option<View>; 3],
@@ -533,52 +533,70 @@ fn each_state_has_its_verdict(
     assert_eq!((verdict.route, verdict.action), (route, action));
 }
 
-/// A group of two, and one that was made by hand, each with transactions from these sources.
-fn two_groups(first: &[&str], second: &[&str]) -> Group {
-    let set = |sources: &[&str]| sources.join(",").parse().unwrap();
-    let with = |view: View, gtids: &[&str]| Some(View { gtids: set(gtids), ..view });
-    let both = || inside(&[0, 1], 0, 9);
-    three([with(both(), first), with(both(), first), with(inside(&[2], 2, 9), second)])
+/// A group of two, and one of the third member that was made by hand; the last transactions of each.
+fn two_groups(first: u64, second: u64) -> Group {
+    three([Some(inside(&[0, 1], 0, first)), Some(inside(&[0, 1], 0, first)), Some(inside(&[2], 2, second))])
 }
 
-const SAME: &str = "aaaaaaaa-0000-4000-8000-000000000000:1-9";
-const MORE: &str = "aaaaaaaa-0000-4000-8000-000000000000:1-12";
-const ONE: &str = "aaaaaaaa-0000-4000-8000-111111111111:1";
-const OTHER: &str = "aaaaaaaa-0000-4000-8000-222222222222:1";
+/// The same when the second one has ended, and it is remembered who was in it.
+fn after_two_groups(first: u64, second: u64) -> Group {
+    let before = two_groups(first, second);
+    let apart = classify(&before).apart;
+    assert_eq!(apart, [2].into());
+    let third = Some(outside(second));
+    Group { apart, ..three([before.members[&0].view.clone(), before.members[&1].view.clone(), third]) }
+}
 
 #[rstest]
-#[case::as_they_are_made(&[SAME], &[SAME], Some(0))]
-#[case::with_more(&[MORE], &[SAME], Some(0))]
-#[case::the_first_is_told_apart(&[MORE, ONE], &[SAME], Some(2))]
-#[case::the_second_is_told_apart(&[SAME], &[MORE, OTHER], Some(0))]
-#[case::both_are(&[MORE, ONE], &[MORE, OTHER], None)]
-fn several_groups_are_set_apart(#[case] first: &[&str], #[case] second: &[&str], #[case] next: Option<Ordinal>) {
-    assert_eq!(classify(&two_groups(first, second)).action, next.map(Action::SetApart));
+#[case::it_is_behind(9, 7)]
+#[case::it_is_as_far(9, 9)]
+#[case::it_is_ahead(9, 12)]
+fn whoever_was_in_another_group_is_kept_out_however_far_it_got(#[case] first: u64, #[case] second: u64) {
+    let mut group = after_two_groups(first, second);
+    let verdict = classify(&group);
+    assert_eq!((verdict.errant.into_keys().collect::<Vec<_>>(), verdict.action), (vec![2], None));
+    group.word = Some(Word::Reclone(2));
+    assert_eq!(classify(&group).action, Some(Action::Reclone(2)));
+    // It was filled anew.
+    assert_eq!(classify(&Group { apart: BTreeSet::new(), ..after_two_groups(9, 7) }).action, Some(Action::Join(2)));
 }
 
 #[test]
-fn whoever_was_in_another_group_is_errant_when_it_leaves_that_one() {
-    // It has no more numbers than the group that counts.
-    let mut group = two_groups(&[MORE, ONE], &[SAME, OTHER]);
-    let view = group.members.get_mut(&2).unwrap().view.as_mut().unwrap();
-    (view.state, view.sees) = (State::Offline, Vec::new());
-    let verdict = classify(&group);
-    assert_eq!((verdict.errant.into_keys().collect::<Vec<_>>(), verdict.action), (vec![2], None));
+fn after_an_outage_of_all_the_group_is_formed_by_those_who_were_in_no_other() {
+    let group = three([Some(outside(8)), Some(outside(9)), Some(outside(50))]);
+    assert_eq!(classify(&group).action, Some(Action::Bootstrap(2)));
+    let mut group = Group { apart: [2].into(), ..group };
+    assert_eq!(classify(&group).action, Some(Action::Bootstrap(1)));
+    // Where those have lost their data, a person decides.
+    for member in [0, 1] {
+        group.members.get_mut(&member).unwrap().view = Some(blank());
+    }
+    assert_eq!(classify(&group).action, None);
+    group.word = Some(Word::Survivor(2));
+    assert_eq!(classify(&group).action, Some(Action::Reform(2)));
 }
 
 #[test]
 fn clients_stay_with_the_group_that_they_are_led_to() {
-    let route = |led| classify(&Group { led, ..two_groups(&[SAME], &[SAME]) }).route;
+    let route = |led| classify(&Group { led, ..two_groups(9, 9) }).route;
     assert_eq!([None, Some(0), Some(1), Some(2)].map(route), [0, 0, 0, 2].map(Route::To));
 }
 
 #[test]
+fn a_member_that_cannot_join_is_filled_anew_on_a_persons_word_before_others_join() {
+    let group = three([Some(inside(&[0], 0, 9)), Some(outside(7)), Some(outside(7))]);
+    assert_eq!(classify(&group).action, Some(Action::Join(1)));
+    assert_eq!(classify(&Group { word: Some(Word::Reclone(2)), ..group }).action, Some(Action::Reclone(2)));
+}
+
+#[test]
 fn of_several_groups_the_one_that_a_person_had_formed_counts() {
-    let mut group = Group { led: Some(0), ..two_groups(&[SAME], &[SAME]) };
+    let mut group = Group { led: Some(0), ..two_groups(9, 9) };
     let other = "aaaaaaaa-0000-4000-8000-333333333333";
     group.members.get_mut(&2).unwrap().view.as_mut().unwrap().group = other.to_owned();
     group.uuid = Some(other.to_owned());
-    assert_eq!(classify(&group).route, Route::To(2));
+    let verdict = classify(&group);
+    assert_eq!((verdict.route, verdict.apart), (Route::To(2), BTreeSet::new()), "by their UUIDs they are told apart");
     // It fails, and the others are those that were given up.
     group.members.get_mut(&2).unwrap().view = None;
     let verdict = classify(&group);
@@ -589,13 +607,6 @@ fn of_several_groups_the_one_that_a_person_had_formed_counts() {
     // Of a stack that is made again over its volumes, nothing is known of earlier groups.
     group.uuid = None;
     assert_eq!(classify(&group).route, Route::To(0));
-}
-
-#[test]
-fn a_primary_that_goes_is_not_set_apart_and_holds_nobody_up() {
-    let mut group = two_groups(&[SAME], &[SAME]);
-    group.members.get_mut(&0).unwrap().pod = Pod::Terminating;
-    assert_eq!(classify(&group).action, Some(Action::SetApart(2)));
 }
 
 #[test]

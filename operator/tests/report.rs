@@ -286,6 +286,7 @@ fn group(condition: Condition, primary: Option<u32>, change: impl FnOnce(&mut Re
             .collect(),
         known: [0, 1, 2].into(),
         uuid: None,
+        apart: Default::default(),
         unheard: None,
         outdated: Default::default(),
         leaving: None,
@@ -388,7 +389,7 @@ fn the_last_change_of_the_primary_is_told_and_stays() {
 #[test]
 fn a_member_with_transactions_of_its_own_is_told_with_the_way_out() {
     let errant = |report: &mut Report| {
-        report.members.get_mut(&2).unwrap().errant = GTIDS.parse().unwrap();
+        report.members.get_mut(&2).unwrap().errant = Some(GTIDS.parse().unwrap());
     };
     let told = told(&group(Condition::Degraded([2].into()), Some(1), errant));
     insta::assert_snapshot!(lines(&told), @r"
@@ -418,13 +419,28 @@ fn reasons(observed: &Observed) -> Vec<String> {
 #[test]
 fn what_a_person_has_to_know_of_a_group_that_serves_is_an_event_once() {
     let well = || told(&group(Condition::Healthy, Some(1), |_| {}));
-    let errant = |observed: &mut Report| observed.members.get_mut(&2).unwrap().errant = GTIDS.parse().unwrap();
+    let errant = |observed: &mut Report| observed.members.get_mut(&2).unwrap().errant = Some(GTIDS.parse().unwrap());
     let is_errant = || group(Condition::Degraded([2].into()), Some(1), errant);
     assert_eq!(reasons(&after(is_errant(), well())), ["MembersErrant"]);
     assert!(reasons(&after(is_errant(), told(&is_errant()))).is_empty());
     let split = || group(Condition::Split([1, 2].into()), Some(1), |_| {});
     assert_eq!(reasons(&after(split(), well())), ["TwoGroups"]);
     assert!(reasons(&after(split(), told(&split()))).is_empty());
+}
+
+#[test]
+fn who_was_in_another_group_is_told_and_remembered() {
+    let observed = group(Condition::Degraded([2].into()), Some(1), |report| {
+        report.apart = [2].into();
+        report.members.get_mut(&2).unwrap().errant = Some(Default::default());
+    });
+    let words = "Blocked=True MembersErrant: shop-mysql-2 has transactions that the group has not: another group's, \
+        under the same numbers; it stays out until";
+    assert!(lines(&told(&observed)).contains(words), "{}", lines(&told(&observed)));
+    assert_eq!(told(&observed).mysql.unwrap().apart, ["shop-mysql-2"]);
+    let split = lines(&told(&group(Condition::Split([1, 2].into()), Some(1), |_| {})));
+    let words = "TwoGroups: mysql: there are several groups: clients are led to that of shop-mysql-1, stop that of shop-mysql-2";
+    assert!(split.contains(words), "{split}");
 }
 
 #[test]
@@ -467,7 +483,7 @@ fn a_word_that_cannot_be_followed_is_told_with_its_reason() {
 #[test]
 fn nobody_decides_where_the_spec_does() {
     let mut observed = group(Condition::Degraded([2].into()), Some(1), |report| {
-        report.members.get_mut(&2).unwrap().errant = GTIDS.parse().unwrap();
+        report.members.get_mut(&2).unwrap().errant = Some(GTIDS.parse().unwrap());
         report.failure = Some("keeping aside what shop-mysql-2 has: no room".to_owned());
     });
     observed.stack = Arc::new(stack(json!({"mysql": {"instances": 3, "recloneErrant": true}})));

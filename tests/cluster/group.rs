@@ -78,7 +78,7 @@ impl<'a> Scene<'a> {
         let run = || {
             let harm: Vec<_> = victims.iter().map(|victim| fault.strike(self.namespace, victim)).collect();
             wait_for(&format!("what follows {fault:?} of {victims:?}"), PATIENCE, || {
-                // Nobody takes over where another member was still on its way back: then there is no majority until this one is.
+                // By chance, another member may still be on its way back: then there is no majority until this one is.
                 let now = self.stack.get()["status"]["mysql"]["primary"].clone();
                 let follows = if elects { now != *before } else { self.is_degraded() };
                 follows.then_some(())
@@ -103,7 +103,10 @@ impl<'a> Scene<'a> {
 
     /// What happens to one member costs no reader anything.
     pub(crate) fn suffer_one(&self, fault: Fault, victim: &str) -> u64 {
+        let before = primary(&self.stack);
         let (pause, met) = self.suffer(fault, &[victim.to_owned()]);
+        // Nobody waited for it to come back.
+        assert!(victim != before || primary(&self.stack) != before, "{fault:?} of {victim}: nobody took over");
         assert_eq!((met.refused, met.lost.len()), (0, 0), "{:?}", met.lost);
         pause.milliseconds
     }

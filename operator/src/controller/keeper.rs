@@ -22,7 +22,7 @@ use crate::controller::build::Surroundings;
 use crate::controller::cache::Cache;
 use crate::controller::observe::Observed;
 use crate::controller::storage::{self, Usage};
-use crate::crd::WebStack;
+use crate::crd::{MysqlStatus, WebStack};
 use crate::group::gtid::GtidSet;
 use crate::group::{Condition, Ordinal, State, Word};
 use crate::mysql::Names;
@@ -53,6 +53,8 @@ pub struct Report {
     pub known: BTreeSet<Ordinal>,
     /// The UUID of the group that worked last, as far as this keeper has seen it.
     pub uuid: Option<String>,
+    /// The members that were in another group, and have not been filled anew since.
+    pub apart: BTreeSet<Ordinal>,
     /// Members whose Pods wait for being replaced.
     pub outdated: BTreeSet<Ordinal>,
     /// The last member, where there are more than wanted and it has left the group: its Pod may go.
@@ -93,8 +95,8 @@ pub struct Told {
     pub used: Option<Usage>,
     /// How far it was behind the primary when they were compared last.
     pub behind: Option<Behind>,
-    /// The transactions that only it has.
-    pub errant: GtidSet,
+    /// The transactions that only it has, where it is kept out because of them; none where it was in another group.
+    pub errant: Option<GtidSet>,
 }
 
 /// How far a member is behind the primary.
@@ -149,8 +151,17 @@ impl Wanted {
 
     /// Who was in the group, as the status says.
     fn known(&self) -> BTreeSet<Ordinal> {
+        self.members_in(|status| &status.known)
+    }
+
+    /// Who was in another group, as the status says.
+    fn apart(&self) -> BTreeSet<Ordinal> {
+        self.members_in(|status| &status.apart)
+    }
+
+    fn members_in(&self, pods: fn(&MysqlStatus) -> &Vec<String>) -> BTreeSet<Ordinal> {
         let status = self.stack.status.as_ref().and_then(|status| status.mysql.as_ref());
-        status.iter().flat_map(|status| &status.known).filter_map(|pod| self.names.member(pod)).collect()
+        status.into_iter().flat_map(pods).filter_map(|pod| self.names.member(pod)).collect()
     }
 
     /// The UUID of the group that worked last, as the status says.

@@ -370,8 +370,7 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
         push(EventType::Normal, "PrimaryChanged", format!("{to} takes writes, in the place of {from}"), None);
     }
     for (member, errant) in newly_errant(observed, status) {
-        let note = format!("{member} has transactions that the group has not: {errant}");
-        push(EventType::Warning, group::MEMBERS_ERRANT, note, None);
+        push(EventType::Warning, group::MEMBERS_ERRANT, group::kept_out(&member, &errant), None);
     }
     let low = |status: &WebStackStatus| {
         status.conditions.iter().find(|known| known.type_ == STORAGE_LOW && known.status == "True").cloned()

@@ -18,8 +18,12 @@ pub fn classify(group: &Group) -> Verdict {
 
 /// Whether a group has the UUID of the one that worked last; `None` where nobody says, or knows.
 fn is_the_last(group: &Group, living: &Living<'_>) -> Option<bool> {
-    let (_, view) = group.views().find(|(_, view)| view.is_with(living.primary))?;
-    Some(*group.uuid.as_ref()? == view.group)
+    Some(group.uuid.as_ref()? == uuid(group, living)?)
+}
+
+/// A group's UUID, as one of its members says.
+fn uuid<'a>(group: &'a Group, living: &Living<'_>) -> Option<&'a String> {
+    group.views().find(|(_, view)| view.is_with(living.primary)).map(|(_, view)| &view.group)
 }
 
 /// Whether a group that works has been given up: another one was formed since, by a person who has not named one of this
@@ -37,14 +41,11 @@ fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
         let is_led = group.led.is_some_and(|led| one.has_online(led));
         (is_the_last(group, one) == Some(true), is_led, one.sees.len())
     });
-    let gtids = |one: &Living<'_>| group.view(one.primary).map(|view| &view.gtids);
-    let is_apart = |one: &Living<'_>, other: &Living<'_>| {
-        one.primary == other.primary
-            || gtids(one).zip(gtids(other)).is_none_or(|(own, others)| own.is_apart_from(others))
-    };
-    let is_mixed = |one: &&Living<'_>| several.iter().any(|other| !is_apart(one, other)) && group.stays(one.primary);
+    let uuid = first.and_then(|first| uuid(group, first));
+    let others = || several.iter().filter(|one| first.is_none_or(|first| first.primary != one.primary));
+    let is_apart = |view: &View| others().any(|other| view.is_with(other.primary)) && Some(&view.group) == uuid;
     Verdict {
-        action: several.iter().find(is_mixed).map(|one| Action::SetApart(one.primary)),
+        apart: group.views().filter(|(_, view)| is_apart(view)).map(|(member, _)| member).collect(),
         ..waiting(
             Condition::Split(several.iter().map(|one| one.primary).collect()),
             first.map_or(Route::Keep, |one| Route::To(one.primary)),
@@ -53,7 +54,14 @@ fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
 }
 
 fn waiting(condition: Condition, route: Route) -> Verdict {
-    Verdict { condition, route, readers: BTreeSet::new(), action: None, errant: BTreeMap::new() }
+    Verdict {
+        condition,
+        route,
+        readers: BTreeSet::new(),
+        action: None,
+        errant: BTreeMap::new(),
+        apart: BTreeSet::new(),
+    }
 }
 
 /// A group that works, as a majority of its members sees it.
@@ -129,14 +137,15 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
         route: Route::To(living.primary),
         readers,
         errant,
+        apart: BTreeSet::new(),
     }
 }
 
-/// The members outside of the group that have transactions which the primary has not.
+/// The members outside of the group that have transactions which the primary has not, or may have others of the same numbers.
 fn errant(group: &Group, living: &Living<'_>, primary: &GtidSet) -> BTreeMap<Ordinal, GtidSet> {
     let outside = group.views().filter(|(member, view)| living.state(*member).is_none() && view.joined);
     let own = outside.map(|(member, view)| (member, view.gtids.minus(primary)));
-    own.filter(|(_, own)| !own.is_empty()).collect()
+    own.filter(|(member, own)| !own.is_empty() || group.apart.contains(member)).collect()
 }
 
 /// The next thing to do with a group that works.
@@ -155,6 +164,13 @@ fn next(
         let outside = group.view(member).is_some_and(|view| !view.state.votes());
         outside && living.state(member).is_none() && group.stays(member)
     };
+    // Whom a person has named: one that could join by itself gets nowhere, where its rows differ from the group's.
+    if let Some(Word::Reclone(member)) = group.word
+        && joins(member)
+        && group.view(member).is_some_and(|view| view.joined)
+    {
+        return Some(Action::Reclone(member));
+    }
     // Who only has to join comes first: filling a member anew may fail for long, where its volume is too small.
     let (own, plain): (Vec<_>, Vec<_>) =
         (0..group.wanted).filter(|&member| joins(member)).partition(|member| errant.contains_key(member));
@@ -163,8 +179,7 @@ fn next(
     }
     // A primary that is far behind what the group has agreed upon may only seem to lack a transaction.
     let unasked = group.reclone_errant && group.view(living.primary).is_some_and(|primary| !primary.lags);
-    let given_up = |member: &&Ordinal| unasked || group.word == Some(Word::Reclone(**member));
-    if let Some(&member) = own.iter().find(given_up) {
+    if let Some(&member) = own.first().filter(|_| unasked) {
         return Some(Action::Reclone(member));
     }
     // Everything from here on takes a member away, or moves the primary: never while one is missing, or may be. One that
@@ -246,7 +261,9 @@ fn survivor(group: &Group) -> Option<Action> {
 
 /// Everybody answers, and nobody is in a group: it is formed, by the member that has everything.
 fn formation(group: &Group) -> Verdict {
-    let joined: BTreeMap<_, _> = group.views().filter(|(_, view)| view.joined).collect();
+    // What somebody has who was in another group says nothing of this one's.
+    let counts = |(member, view): &(Ordinal, &View)| view.joined && !group.apart.contains(member);
+    let joined: BTreeMap<_, _> = group.views().filter(counts).collect();
     if joined.is_empty() && group.known.is_empty() {
         // What the others hold came with their images, and is the same as the first one's.
         return Verdict { action: Some(Action::Bootstrap(0)), ..waiting(Condition::New, Route::Nobody) };

@@ -40,12 +40,6 @@ impl GtidSet {
         self.sources.keys().any(|(uuid, _)| is_such(uuid))
     }
 
-    /// Whether there is a source of which `other` has nothing: however far that one gets with its own, it will never have
-    /// all of this.
-    pub fn is_apart_from(&self, other: &Self) -> bool {
-        self.sources.keys().any(|source| !other.sources.contains_key(source))
-    }
-
     /// Whether everything that is in `other` is in this one.
     pub fn contains(&self, other: &Self) -> bool {
         other.minus(self).is_empty()
@@ -202,14 +196,6 @@ mod tests {
     #[case("A:9223372036854775807")]
     fn what_is_no_set_is_refused(#[case] text: &str) {
         assert!(text.replace('A', A).parse::<GtidSet>().is_err());
-    }
-
-    #[test]
-    fn a_source_of_its_own_sets_a_set_apart() {
-        let (base, more, marked) = (set("A:1-9"), set("A:1-99"), set("A:1-9,B:1"));
-        assert!(!more.is_apart_from(&base) && !base.is_apart_from(&more));
-        assert!(marked.is_apart_from(&more) && !more.is_apart_from(&marked));
-        assert!(marked.has_any_from(|uuid| uuid == B) && !more.has_any_from(|uuid| uuid == B));
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub(super) fn judge(
         readers: BTreeSet::from([member]),
         action: action.filter(|_| ready),
         errant: BTreeMap::new(),
+        apart: BTreeSet::new(),
     }
 }
 

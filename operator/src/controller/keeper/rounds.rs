@@ -62,6 +62,8 @@ pub(super) struct Rounds {
     known: Option<BTreeSet<Ordinal>>,
     /// The UUID of the group that worked last.
     uuid: Option<String>,
+    /// The members that were in another group.
+    apart: Option<BTreeSet<Ordinal>>,
     /// The members with transactions of their own, as of when the primary was asked last.
     errant: BTreeMap<Ordinal, GtidSet>,
     followed: Option<BTreeSet<Word>>,
@@ -107,6 +109,7 @@ impl Rounds {
             compare_at: now,
             known: None,
             uuid: None,
+            apart: None,
             errant: BTreeMap::new(),
             followed: None,
             doing: None,
@@ -189,6 +192,7 @@ impl Rounds {
             outdated: pods.iter().filter(|(_, pod)| is_old(pod)).map(|(&member, _)| member).collect(),
             led: lead::led(pods),
             uuid: self.uuid.clone().or_else(|| wanted.uuid()),
+            apart: self.apart.get_or_insert_with(|| wanted.apart()).clone(),
             word: wanted.words().find(|word| !followed.contains(word)),
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
@@ -201,6 +205,11 @@ impl Rounds {
         if let Route::To(primary) = verdict.route {
             let said = |member: Ordinal| met.get(&member).and_then(Met::statement);
             if let Some(said) = said(primary).filter(|said| said.view.state == State::Online) {
+                let is_new = group.uuid.as_ref().is_some_and(|uuid| *uuid != said.view.group);
+                if is_new && group.apart.contains(&primary) {
+                    // A person has chosen what this one has: now the others are those who were in another group.
+                    self.apart = Some(group.known.iter().copied().filter(|member| *member != primary).collect());
+                }
                 self.uuid = Some(said.view.group.clone());
                 self.errant = verdict.errant.clone();
             }
@@ -211,6 +220,12 @@ impl Rounds {
             });
             self.followed.get_or_insert_default().extend(needless);
         }
+        let apart = self.apart.get_or_insert_default();
+        apart.extend(&verdict.apart);
+        // A new volume has nothing of anybody's.
+        let is_blank =
+            |member: &Ordinal| met.get(member).and_then(Met::statement).is_some_and(|said| !said.view.joined);
+        apart.retain(|member| !is_blank(member));
         let known = self.known.get_or_insert_default();
         if matches!(verdict.route, Route::To(_)) {
             let inside = |member: &Member| member.view.as_ref().is_some_and(|view| view.state.votes());
@@ -242,7 +257,7 @@ impl Rounds {
                 used: self.usage(wanted, member),
                 behind: self.behind.get(&member).copied(),
                 inside: matches!(verdict.route, Route::To(primary) if found.view.as_ref().is_some_and(|view| view.is_with(primary))),
-                errant: self.errant.get(&member).cloned().unwrap_or_default(),
+                errant: self.errant.get(&member).cloned(),
             };
             (member, told)
         };
@@ -258,6 +273,7 @@ impl Rounds {
             members: group.members.iter().map(member).collect(),
             known: self.known.clone().unwrap_or_default(),
             uuid: self.uuid.clone(),
+            apart: self.apart.clone().unwrap_or_default(),
             outdated: group.outdated.clone(),
             leaving,
             followed: self.followed.clone().unwrap_or_default(),

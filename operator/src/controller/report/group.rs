@@ -34,6 +34,19 @@ fn short(gtids: &GtidSet) -> String {
     }
 }
 
+/// What only a member has.
+fn own(gtids: &GtidSet) -> String {
+    if gtids.is_empty() { ANOTHER_GROUPS.to_owned() } else { short(gtids) }
+}
+
+/// What a member may have that was in another group.
+const ANOTHER_GROUPS: &str = "another group's, under the same numbers";
+
+/// Why a member is kept out.
+pub(super) fn kept_out(pod: &str, own: &str) -> String {
+    format!("{pod} has transactions that the group has not: {own}")
+}
+
 fn word(state: Option<group::State>) -> &'static str {
     match state {
         None => "SILENT",
@@ -68,6 +81,7 @@ pub(super) fn status(observed: &Observed, wanted: i32) -> MysqlStatus {
         primary: report.primary.map(|primary| pod(observed, primary)),
         members: report.members.keys().map(|&ordinal| member(observed, report, ordinal)).collect(),
         known: report.known.iter().map(|&known| pod(observed, known)).collect(),
+        apart: report.apart.iter().map(|&member| pod(observed, member)).collect(),
         uuid: observed.group_uuid().map(str::to_owned),
         followed: report
             .followed
@@ -116,7 +130,7 @@ fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatu
         lag_seconds: told.behind.map(|behind| i64::try_from(behind.seconds).unwrap_or(i64::MAX)),
         gtid_gap: told.behind.map(|behind| i64::try_from(behind.transactions).unwrap_or(i64::MAX)),
         used: told.used.map(|used| used.percent),
-        errant: (!told.errant.is_empty()).then(|| short(&told.errant)),
+        errant: told.errant.as_ref().map(own),
     }
 }
 
@@ -163,7 +177,12 @@ pub(super) fn state(observed: &Observed) -> State {
             blocked("DataLost", format!("{} have lost their data: {decide}", pods(observed, lost)))
         }
         Condition::Split(primaries) => {
-            blocked("TwoGroups", format!("there are several groups, led by {}{failure}", pods(observed, primaries)))
+            let others = primaries.iter().filter(|primary| report.primary != Some(**primary));
+            let (led, others) = (pods(observed, &report.primary), pods(observed, others));
+            blocked(
+                "TwoGroups",
+                format!("there are several groups: clients are led to that of {led}, stop that of {others}"),
+            )
         }
         Condition::GivenUp(primary) => {
             let primary = pod(observed, *primary);
@@ -223,14 +242,13 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
             State::Blocked(reason, message) => ("True", reason, message),
         },
     };
-    let errant: Vec<_> = report.members.iter().filter(|(_, told)| !told.errant.is_empty()).collect();
+    let errant: Vec<_> =
+        report.members.iter().filter_map(|(member, told)| Some((*member, told.errant.as_ref()?))).collect();
     let given_up = observed.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant);
     let blocked = match state(observed) {
         State::Blocked(reason, message) => ("True", reason, message),
         _ if !errant.is_empty() && !given_up => {
-            let words = errant.iter().map(|(member, told)| {
-                format!("{} has transactions that the group has not: {}", pod(observed, **member), short(&told.errant))
-            });
+            let words = errant.iter().map(|(member, gtids)| kept_out(&pod(observed, *member), &own(gtids)));
             let words = words.collect::<Vec<_>>().join("; ");
             let message = format!("{words}; it stays out until the annotation {} gives them up", names::RECLONE);
             ("True", MEMBERS_ERRANT.to_owned(), message)

@@ -31,6 +31,8 @@ pub(super) struct Doing {
     follows: Option<Word>,
     /// Whose data is kept aside, and which transactions that are.
     keeps: Option<(Ordinal, GtidSet)>,
+    /// Who is filled anew.
+    fills: Option<Ordinal>,
     task: JoinHandle<Result<(), String>>,
 }
 
@@ -52,6 +54,9 @@ impl Rounds {
                 self.followed.get_or_insert_default().extend(doing.follows);
                 // Only what follows at once may rely on it: the same transactions may have other rows the next time.
                 self.kept = doing.keeps.take();
+                if let Some(member) = doing.fills {
+                    self.apart.get_or_insert_default().remove(&member);
+                }
             }
             Err(error) => {
                 self.replaced = None;
@@ -141,12 +146,6 @@ impl Rounds {
                     told(order.reform().await)
                 });
             }
-            Action::SetApart(member) => {
-                let Some(order) = order(member) else { return };
-                self.begin(format!("setting the group of {} apart", pod(member)), follows, async move {
-                    told(order.set_apart().await)
-                });
-            }
             Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
                 let (Some(order), Some(there)) = (order(member), there) else { return };
                 self.begin(format!("letting {} join", pod(member)), follows, async move {
@@ -177,6 +176,9 @@ impl Rounds {
                 let (Some(order), Some(donor), Some(there)) = (order(member), donor, there) else { return };
                 let what = format!("filling {} from {}", pod(member), pod(donor));
                 self.begin(what, follows, async move { told(order.copy(&there, donor).await) });
+                if let Some(doing) = &mut self.doing {
+                    doing.fills = Some(member);
+                }
             }
             Action::Leave(member) => {
                 let Some(order) = order(member) else { return };
@@ -208,7 +210,7 @@ impl Rounds {
         work: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         tracing::info!(what, "begins");
-        self.doing = Some(Doing { what, follows, keeps: None, task: tokio::spawn(work) });
+        self.doing = Some(Doing { what, follows, keeps: None, fills: None, task: tokio::spawn(work) });
     }
 
     /// Whether what a member has is not kept aside yet.
