@@ -116,11 +116,7 @@ impl Rounds {
             self.failure = None;
             return;
         };
-        let follows = match (group.word, action) {
-            (Some(Word::Survivor(member)), Action::Reform(of)) if member == of => group.word,
-            (Some(Word::Reclone(member)), Action::Reclone(of)) if member == of => group.word,
-            _ => None,
-        };
+        let follows = group.word.filter(|&word| is_done_by(word, action));
         let online: Vec<_> = group
             .members
             .iter()
@@ -221,6 +217,23 @@ impl Rounds {
     }
 }
 
+/// Whether an action, once it has ended, is all that a person's word asked for. A group that was formed anew is not: until it is
+/// seen to work, the word says that it is the one that counts.
+fn is_done_by(word: Word, action: Action) -> bool {
+    matches!((word, action), (Word::Reclone(member), Action::Reclone(of)) if member == of)
+}
+
 fn told(done: Result<(), crate::mysql::Error>) -> Result<(), String> {
     done.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_by_which_a_group_is_formed_stands_until_the_group_is_seen() {
+        assert!(!is_done_by(Word::Survivor(1), Action::Reform(1)));
+        assert!(is_done_by(Word::Reclone(1), Action::Reclone(1)) && !is_done_by(Word::Reclone(1), Action::Reclone(2)));
+    }
 }
