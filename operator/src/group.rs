@@ -27,6 +27,8 @@ pub struct Group {
     pub members: BTreeMap<Ordinal, Member>,
     /// The members that were in the group when it was last seen to work.
     pub known: BTreeSet<Ordinal>,
+    /// Who was let in since, and may have been in it before anybody saw it.
+    pub joining: Option<Ordinal>,
     /// The members whose Pods are to be replaced: other settings, another image, a node that is emptied.
     pub outdated: BTreeSet<Ordinal>,
     /// To whom writes are led.
@@ -38,6 +40,8 @@ pub struct Group {
     pub apart: BTreeSet<Ordinal>,
     /// What a person has decided.
     pub word: Option<Word>,
+    /// The member for which the last attempt to bring it back has failed.
+    pub failed: Option<Ordinal>,
     /// Whether members with transactions of their own may be filled anew without a person's word.
     pub reclone_errant: bool,
 }
@@ -76,13 +80,24 @@ pub struct View {
     pub sees: Vec<Seen>,
     /// The transactions that it has, received ones included.
     pub gtids: GtidSet,
-    /// Whether it has ever been in the group. What one holds that never was, came with its image.
+    /// Whether it has ever been in the group, and has all that it had there. What one holds that never was, came with its image;
+    /// of one that was being filled when it failed, something may be missing.
     pub joined: bool,
     /// Whether it is too far behind the primary to be read from.
     pub lags: bool,
 }
 
 impl View {
+    /// Whether it has a transaction under its group's UUID.
+    pub fn has_any_of_its_group(&self) -> bool {
+        self.gtids.has_any_from(|uuid| uuid == self.group)
+    }
+
+    /// Whether it reaches the majority of those whom it sees in its group.
+    pub fn has_quorum(&self) -> bool {
+        self.state == State::Online && self.sees.iter().filter(|seen| seen.state.votes()).count() * 2 > self.sees.len()
+    }
+
     /// Whether it is in the group of that primary.
     pub fn is_with(&self, primary: Ordinal) -> bool {
         self.state == State::Online && self.sees.iter().any(|seen| seen.member == Some(primary))
@@ -165,7 +180,11 @@ pub struct Verdict {
     /// Members that are kept out, with the transactions that only they have: none of those that can be told from the group's,
     /// where a member was in another group.
     pub errant: BTreeMap<Ordinal, GtidSet>,
-    /// Members that are in another group of the same UUID now.
+    /// What to remember as [`Group::known`] from now on.
+    pub known: BTreeSet<Ordinal>,
+    /// What to remember as [`Group::joining`] from now on.
+    pub joining: Option<Ordinal>,
+    /// What to remember as [`Group::apart`] from now on.
     pub apart: BTreeSet<Ordinal>,
 }
 
@@ -192,7 +211,8 @@ pub enum Condition {
     Lost(BTreeSet<Ordinal>),
     /// There are several groups, with these primaries. A person has to decide.
     Split(BTreeSet<Ordinal>),
-    /// The one group that works, with this primary, was given up when a person had another one formed. A person has to decide.
+    /// The one group that works, with this primary, is not the one that counts: it was given up when a person had another one
+    /// formed, or made by hand beside it. A person has to decide.
     GivenUp(Ordinal),
 }
 
@@ -227,4 +247,20 @@ pub enum Action {
     Remove(Ordinal),
     /// Its data is put aside, and it is filled from the group.
     Reclone(Ordinal),
+}
+
+impl Action {
+    /// With whom.
+    pub fn member(self) -> Ordinal {
+        match self {
+            Self::Bootstrap(member)
+            | Self::Reform(member)
+            | Self::Join(member)
+            | Self::Leave(member)
+            | Self::MakePrimary(member)
+            | Self::Restart(member)
+            | Self::Remove(member)
+            | Self::Reclone(member) => member,
+        }
+    }
 }

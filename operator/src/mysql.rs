@@ -69,6 +69,9 @@ pub enum Error {
     /// The conversation was ended from within.
     #[error("{0}")]
     Ended(#[from] JoinError),
+    /// It was told to form a group, and is in one by now.
+    #[error("it is in a group that works")]
+    Serves,
 }
 
 impl Error {
@@ -289,8 +292,11 @@ async fn one(connection: &mut MySqlConnection, sql: &'static str) -> Result<MySq
 const MEMBERS: &str = "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_STATE, MEMBER_ROLE \
     FROM performance_schema.replication_group_members WHERE MEMBER_ID <> ''";
 
+/// The operator's account is marked so on a member that is being filled.
+const FILLS: &str = "{\"fills\": true}";
+
 /// What it has, received and not yet applied transactions included; how late it applies, in microseconds; what it has
-/// applied; what of a group's needs cannot be changed while it runs; and its group's UUID.
+/// applied; what of a group's needs cannot be changed while it runs; its group's UUID; and whether a copy was cut off.
 const ITSELF: &str = "SELECT @@server_uuid, \
     GTID_SUBTRACT(CONCAT(@@GLOBAL.gtid_executed, ',', COALESCE((SELECT received_transaction_set \
         FROM performance_schema.replication_connection_status WHERE channel_name = 'group_replication_applier'), '')), ''), \
@@ -302,7 +308,9 @@ const ITSELF: &str = "SELECT @@server_uuid, \
         SELECT COUNT(*) FROM information_schema.PLUGINS \
         WHERE PLUGIN_NAME IN ('group_replication', 'clone') AND PLUGIN_STATUS = 'ACTIVE') = 2, \
     COALESCE((SELECT VARIABLE_VALUE FROM performance_schema.global_variables \
-        WHERE VARIABLE_NAME = 'group_replication_group_name'), '')";
+        WHERE VARIABLE_NAME = 'group_replication_group_name'), ''), \
+    COALESCE((SELECT ATTRIBUTE ->> '$.fills' = 'true' FROM information_schema.USER_ATTRIBUTES \
+        WHERE CONCAT(USER, '@', HOST) = CURRENT_USER()), 0)";
 
 async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Statement, Error> {
     let itself = one(connection, ITSELF).await?;
@@ -327,7 +335,8 @@ async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Stateme
         sees.clear();
     }
     let group: String = itself.try_get_unchecked(7)?;
-    let joined = gtids.has_any_from(|uuid| names.is_group(uuid));
+    let is_cut_off: i64 = itself.try_get_unchecked(8)?;
+    let joined = gtids.has_any_from(|uuid| names.is_group(uuid)) && is_cut_off == 0;
     let view = View { state, group, sees, gtids, joined, lags: lag > LAG };
     Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
 }
@@ -413,17 +422,27 @@ impl Order {
         log_in(&self.address, &self.passwords).await
     }
 
-    /// Forms the group: it is the first member, and the only one for now.
+    /// Forms the group, under this UUID where one is given: it is the first member, and the only one for now. One that serves alone
+    /// refuses writes for a fraction of a second.
     ///
     /// # Errors
-    /// It cannot.
-    pub async fn bootstrap(&self) -> Result<(), Error> {
-        limited(PATIENCE, async {
+    /// It cannot, and serves alone as before where it did.
+    pub async fn bootstrap(&self, uuid: Option<&str>, serves: bool) -> Result<(), Error> {
+        let formed = limited(PATIENCE, async {
             let mut connection = self.log_in().await?;
+            self.refuse_where(&mut connection, |view| view.state.votes()).await?;
             self.prepare(&mut connection, &[]).await?;
+            if let Some(uuid) = uuid {
+                be_of(&mut connection, uuid).await?;
+            }
             self.form(&mut connection).await
         })
-        .await
+        .await;
+        if serves && formed.as_ref().is_err_and(|error| !matches!(error, Error::Serves)) {
+            // On a new connection: the other one may hang.
+            limited(PATIENCE, async { run(&mut self.log_in().await?, WRITABLE).await }).await?;
+        }
+        formed
     }
 
     /// Forms the group anew, whatever others have: under another UUID, so that nobody mistakes one of their later
@@ -435,6 +454,7 @@ impl Order {
         let group = self.names.another_uuid()?;
         limited(PATIENCE, async {
             let mut connection = self.log_in().await?;
+            self.refuse_where(&mut connection, View::has_quorum).await?;
             self.prepare(&mut connection, &[]).await?;
             be_of(&mut connection, &group).await?;
             self.form(&mut connection).await
@@ -442,17 +462,14 @@ impl Order {
         .await
     }
 
-    /// Forms the group out of a server that runs alone and serves: writes are refused for a fraction of a second.
-    ///
-    /// # Errors
-    /// It cannot, and serves alone as before.
-    pub async fn bootstrap_alone(&self) -> Result<(), Error> {
-        let formed = self.bootstrap().await;
-        if formed.is_err() {
-            // On a new connection: the other one may hang.
-            limited(PATIENCE, async { run(&mut self.log_in().await?, WRITABLE).await }).await?;
-        }
-        formed
+    /// What was judged a moment ago may not hold any more: another operator may have been at work.
+    async fn refuse_where(
+        &self,
+        connection: &mut MySqlConnection,
+        serves: impl FnOnce(&View) -> bool,
+    ) -> Result<(), Error> {
+        let said = look(connection, &self.names).await?;
+        if serves(&said.view) { Err(Error::Serves) } else { Ok(()) }
     }
 
     async fn form(&self, connection: &mut MySqlConnection) -> Result<(), Error> {
@@ -535,6 +552,9 @@ impl Order {
             run(&mut connection, "STOP GROUP_REPLICATION").await?;
             be_of(&mut connection, group).await?;
             run(&mut connection, "SET GLOBAL super_read_only = OFF").await?;
+            // The copy has not this mark. One that is cut off begins with taking away what there was, and leaves it.
+            run(&mut connection, "SET SESSION sql_log_bin = OFF").await?;
+            run(&mut connection, &format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{FILLS}'")).await?;
             run(&mut connection, &format!("SET GLOBAL clone_valid_donor_list = '{host}:{PORT}'")).await?;
             match run(&mut connection, &copy).await {
                 // Its end is what it was asked for; some say goodbye and some do not.

@@ -439,7 +439,7 @@ fn who_was_in_another_group_is_told_and_remembered() {
     assert!(lines(&told(&observed)).contains(words), "{}", lines(&told(&observed)));
     assert_eq!(told(&observed).mysql.unwrap().apart, ["shop-mysql-2"]);
     let split = lines(&told(&group(Condition::Split([1, 2].into()), Some(1), |_| {})));
-    let words = "TwoGroups: mysql: there are several groups: clients are led to that of shop-mysql-1, stop that of shop-mysql-2";
+    let words = "TwoGroups: mysql: there are several groups: clients are led to that of shop-mysql-1; stop that of shop-mysql-2, or";
     assert!(split.contains(words), "{split}");
 }
 

@@ -160,6 +160,15 @@ fn a_second_group_is_reported_and_nothing_is_destroyed() {
     namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/reclone={}", members[2])]);
     whole(stack, "3/3");
     assert_eq!(has(&namespace, &members[2], "stray"), Some(false));
+
+    // One whose copy was cut off lacks what was taken away first: it is filled again, and nobody is asked.
+    ask(&namespace, &primary(stack), "CREATE TABLE cut (a INT PRIMARY KEY)");
+    wait_for("the table", PATIENCE, || has(&namespace, &members[2], "cut").filter(|has| *has));
+    let cut_off = "SET GLOBAL super_read_only = OFF; SET SESSION sql_log_bin = OFF;
+                   ALTER USER 'tandem-operator'@'%' ATTRIBUTE '{\\\"fills\\\": true}'; DROP TABLE cut; STOP GROUP_REPLICATION";
+    ask(&namespace, &members[2], cut_off);
+    wait_for("the table again", PATIENCE, || has(&namespace, &members[2], "cut").filter(|has| *has));
+    whole(stack, "3/3");
     scene.writer.none_is_lost();
 }
 

@@ -197,5 +197,10 @@ fn a_single_server_becomes_a_group_and_keeps_its_rows() {
         stack.settled();
     });
     println!("from 3 to 1 instances: writes paused for {pause}");
+    // There is nobody who could take over meanwhile.
+    stack.patch(json!({"mysql": {"config": {"max_connections": "77"}}}));
+    let asked = || try_ask(&namespace, "shop-mysql-0", "SELECT @@max_connections").filter(|number| number == "77");
+    wait_for("the changed option", PATIENCE, asked);
+    stack.settled();
     writer.none_is_lost_of(&["shop-mysql-0"]);
 }

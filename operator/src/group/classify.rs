@@ -10,64 +10,55 @@ pub fn classify(group: &Group) -> Verdict {
     let living = living(group);
     match living.as_slice() {
         [] => without_group(group),
-        [one] if is_given_up(group, one) => waiting(Condition::GivenUp(one.primary), Route::Nobody),
-        [one] => in_group(group, one),
+        [one] if one.counts(group) || one.is_named(group) => in_group(group, one),
+        [one] => {
+            // It may be that the other one is only electing: who is led to it is not led away.
+            let is_led = group.led.is_some_and(|led| one.has_online(led));
+            waiting(group, Condition::GivenUp(one.primary), if is_led { Route::Nobody } else { Route::Keep })
+        }
         several => several_groups(group, several),
     }
 }
 
-/// Whether a group has the UUID of the one that worked last; `None` where nobody says, or knows.
-fn is_the_last(group: &Group, living: &Living<'_>) -> Option<bool> {
-    Some(group.uuid.as_ref()? == uuid(group, living)?)
-}
-
-/// A group's UUID, as one of its members says.
-fn uuid<'a>(group: &'a Group, living: &Living<'_>) -> Option<&'a String> {
-    group.views().find(|(_, view)| view.is_with(living.primary)).map(|(_, view)| &view.group)
-}
-
-/// Whether a group that works has been given up: another one was formed since, by a person who has not named one of this
-/// one's members after that.
-fn is_given_up(group: &Group, living: &Living<'_>) -> bool {
-    let named = matches!(group.word, Some(Word::Survivor(member)) if living.has_online(member));
-    is_the_last(group, living) == Some(false) && !named
-}
-
-/// Clients stay with the group that they are led to: the other one was made by hand, or has come back. Which of them counts, a
-/// person has to say.
+/// Clients stay with the group that they are led to: the other one was made by hand, or has come back. Where another one
+/// counts, a person has to say.
 fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
+    let primaries = several.iter().map(|one| one.primary).collect();
+    let verdict = |route| waiting(group, Condition::Split(primaries), route);
     // With nobody who leads on, whoever has the most members was there first.
     let first = several.iter().max_by_key(|one| {
         let is_led = group.led.is_some_and(|led| one.has_online(led));
-        (is_the_last(group, one) == Some(true), is_led, one.sees.len())
+        (one.is_named(group), one.counts(group), is_led, one.sees.len())
     });
-    let uuid = first.and_then(|first| uuid(group, first));
-    let others = || several.iter().filter(|one| first.is_none_or(|first| first.primary != one.primary));
-    let is_apart = |view: &View| others().any(|other| view.is_with(other.primary)) && Some(&view.group) == uuid;
-    Verdict {
-        apart: group.views().filter(|(_, view)| is_apart(view)).map(|(member, _)| member).collect(),
-        ..waiting(
-            Condition::Split(several.iter().map(|one| one.primary).collect()),
-            first.map_or(Route::Keep, |one| Route::To(one.primary)),
-        )
-    }
+    let Some(first) = first else { return verdict(Route::Keep) };
+    let known = first.members().collect();
+    let others = several.iter().filter(|one| one.primary != first.primary && one.uuid == first.uuid);
+    // Who has just left the one for the other, and is still seen there, was not apart for long.
+    let elsewhere = others.flat_map(|one| &one.witnesses).filter(|member| !first.has_online(**member));
+    let apart = first.remembers(group).into_iter().chain(elsewhere.copied()).collect();
+    Verdict { known, joining: None, apart, ..verdict(Route::To(first.primary)) }
 }
 
-fn waiting(condition: Condition, route: Route) -> Verdict {
+fn waiting(group: &Group, condition: Condition, route: Route) -> Verdict {
     Verdict {
         condition,
         route,
         readers: BTreeSet::new(),
         action: None,
         errant: BTreeMap::new(),
-        apart: BTreeSet::new(),
+        known: group.known.clone(),
+        joining: group.joining,
+        apart: group.still_apart().collect(),
     }
 }
 
 /// A group that works, as a majority of its members sees it.
 struct Living<'a> {
+    uuid: &'a str,
     primary: Ordinal,
     sees: &'a [Seen],
+    /// Those who say so.
+    witnesses: BTreeSet<Ordinal>,
 }
 
 impl Living<'_> {
@@ -75,8 +66,37 @@ impl Living<'_> {
         self.sees.iter().find(|seen| seen.member == Some(member)).map(|seen| seen.state)
     }
 
+    /// All that have a vote in it, reached or not.
+    fn members(&self) -> impl Iterator<Item = Ordinal> {
+        self.sees.iter().filter_map(|seen| seen.member)
+    }
+
     fn has_online(&self, member: Ordinal) -> bool {
         self.state(member) == Some(State::Online)
+    }
+
+    /// Whether it is made of members that were in another group than the one that counted.
+    fn is_apart(&self, group: &Group) -> bool {
+        self.witnesses.is_subset(&group.apart)
+    }
+
+    /// Whether it may be the group that worked last: not one that was given up, and none that was made by hand beside it.
+    fn counts(&self, group: &Group) -> bool {
+        !self.is_apart(group) && group.uuid.as_ref().is_none_or(|uuid| uuid == self.uuid)
+    }
+
+    /// Whether a person has said that it is the one that counts.
+    fn is_named(&self, group: &Group) -> bool {
+        matches!(group.word, Some(Word::Survivor(member)) if self.has_online(member))
+    }
+
+    /// Who is apart once this is the group that counts. Where those count who were apart, the others are it from then on.
+    fn remembers(&self, group: &Group) -> BTreeSet<Ordinal> {
+        if !self.is_apart(group) {
+            return group.still_apart().collect();
+        }
+        let before = group.known.iter().copied().filter(|member| !group.is_blank(*member));
+        before.filter(|member| self.state(*member).is_none()).collect()
     }
 }
 
@@ -89,30 +109,36 @@ impl Group {
         self.members.get(&ordinal)?.view.as_ref()
     }
 
+    /// Whether a member has nothing that the group ever had.
+    fn is_blank(&self, member: Ordinal) -> bool {
+        self.view(member).is_some_and(|view| !view.joined)
+    }
+
+    /// Who was in another group, and has not got a new volume since.
+    fn still_apart(&self) -> impl Iterator<Item = Ordinal> {
+        self.apart.iter().copied().filter(|&member| !self.is_blank(member))
+    }
+
     /// Whether a member can be told to do something that lasts.
     fn stays(&self, ordinal: Ordinal) -> bool {
         self.members.get(&ordinal).is_some_and(|member| member.pod == Pod::Present)
     }
 }
 
-/// Whether a member reaches the majority of those whom it sees in its group.
-fn has_quorum(view: &View) -> bool {
-    view.state == State::Online && view.sees.iter().filter(|seen| seen.state.votes()).count() * 2 > view.sees.len()
-}
-
 /// The groups that work: a primary on whom a majority of the group's members agree. One member alone may still believe in
 /// what was true a moment ago.
 fn living(group: &Group) -> Vec<Living<'_>> {
-    let mut claims: BTreeMap<Ordinal, Vec<&View>> = BTreeMap::new();
-    for (_, view) in group.views().filter(|(_, view)| has_quorum(view)) {
+    let mut claims: BTreeMap<_, Vec<(Ordinal, &View)>> = BTreeMap::new();
+    for (member, view) in group.views().filter(|(_, view)| view.has_quorum()) {
         if let Some(primary) = view.sees.iter().find(|seen| seen.primary).and_then(|seen| seen.member) {
-            claims.entry(primary).or_default().push(view);
+            claims.entry((view.group.as_str(), primary)).or_default().push((member, view));
         }
     }
-    let agreed = claims.into_iter().filter_map(|(primary, views)| {
+    let agreed = claims.into_iter().filter_map(|((uuid, primary), views)| {
         // Of those that agree, the one that sees most: a member that has just joined may not be seen by all.
-        let widest = views.iter().max_by_key(|view| view.sees.len())?;
-        (views.len() * 2 > widest.sees.len()).then_some(Living { primary, sees: &widest.sees })
+        let (_, widest) = views.iter().max_by_key(|(_, view)| view.sees.len())?;
+        let witnesses = views.iter().map(|(member, _)| *member).collect();
+        (views.len() * 2 > widest.sees.len()).then_some(Living { uuid, primary, sees: &widest.sees, witnesses })
     });
     agreed.collect()
 }
@@ -131,13 +157,20 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
         readers.insert(living.primary);
     }
     let errant = group.view(living.primary).map(|primary| errant(group, living, &primary.gtids)).unwrap_or_default();
+    let action = next(group, living, &missing, &errant);
+    let joining = match action {
+        Some(Action::Join(member)) => Some(member),
+        _ => None,
+    };
     Verdict {
-        action: next(group, living, &missing, &errant),
+        action,
         condition: if missing.is_empty() { Condition::Healthy } else { Condition::Degraded(missing) },
         route: Route::To(living.primary),
         readers,
         errant,
-        apart: BTreeSet::new(),
+        known: living.members().collect(),
+        joining,
+        apart: living.remembers(group),
     }
 }
 
@@ -145,7 +178,8 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
 fn errant(group: &Group, living: &Living<'_>, primary: &GtidSet) -> BTreeMap<Ordinal, GtidSet> {
     let outside = group.views().filter(|(member, view)| living.state(*member).is_none() && view.joined);
     let own = outside.map(|(member, view)| (member, view.gtids.minus(primary)));
-    own.filter(|(member, own)| !own.is_empty() || group.apart.contains(member)).collect()
+    let apart = living.remembers(group);
+    own.filter(|(member, own)| !own.is_empty() || apart.contains(member)).collect()
 }
 
 /// The next thing to do with a group that works.
@@ -160,27 +194,8 @@ fn next(
     if living.sees.iter().any(|seen| seen.state == State::Recovering) {
         return None;
     }
-    let joins = |member: Ordinal| {
-        let outside = group.view(member).is_some_and(|view| !view.state.votes());
-        outside && living.state(member).is_none() && group.stays(member)
-    };
-    // Whom a person has named: one that could join by itself gets nowhere, where its rows differ from the group's.
-    if let Some(Word::Reclone(member)) = group.word
-        && joins(member)
-        && group.view(member).is_some_and(|view| view.joined)
-    {
-        return Some(Action::Reclone(member));
-    }
-    // Who only has to join comes first: filling a member anew may fail for long, where its volume is too small.
-    let (own, plain): (Vec<_>, Vec<_>) =
-        (0..group.wanted).filter(|&member| joins(member)).partition(|member| errant.contains_key(member));
-    if let Some(&member) = plain.first() {
-        return Some(Action::Join(member));
-    }
-    // A primary that is far behind what the group has agreed upon may only seem to lack a transaction.
-    let unasked = group.reclone_errant && group.view(living.primary).is_some_and(|primary| !primary.lags);
-    if let Some(&member) = own.first().filter(|_| unasked) {
-        return Some(Action::Reclone(member));
+    if let Some(action) = bring_back(group, living, errant) {
+        return Some(action);
     }
     // Everything from here on takes a member away, or moves the primary: never while one is missing, or may be. One that
     // is not wanted any more still has its vote until the group has given it up: without another one, that may be half.
@@ -189,6 +204,31 @@ fn next(
         return None;
     }
     shrink(group, living).or_else(|| restart(group, living)).or_else(|| prefer(group, living))
+}
+
+/// The next of those who are outside, and can be helped. Whose turn failed last is tried again after the others: one that
+/// nobody can help must not keep the others out.
+fn bring_back(group: &Group, living: &Living<'_>, errant: &BTreeMap<Ordinal, GtidSet>) -> Option<Action> {
+    let joins = |member: Ordinal| {
+        let outside = group.view(member).is_some_and(|view| !view.state.votes());
+        outside && living.state(member).is_none() && group.stays(member)
+    };
+    // Whom a person has named comes first: one that could join by itself gets nowhere, where its rows differ from the group's.
+    let named = match group.word {
+        Some(Word::Reclone(member)) if joins(member) && !group.is_blank(member) => Some(member),
+        _ => None,
+    };
+    let rest = (0..group.wanted).filter(|&member| joins(member) && Some(member) != named);
+    let (own, plain): (Vec<_>, Vec<_>) = rest.partition(|member| errant.contains_key(member));
+    // Who only has to join comes before those who have to be filled, which takes long.
+    let (blank, plain): (Vec<_>, Vec<_>) = plain.into_iter().partition(|&member| group.is_blank(member));
+    // A primary that is far behind what the group has agreed upon may only seem to lack a transaction.
+    let unasked = group.reclone_errant && group.view(living.primary).is_some_and(|primary| !primary.lags);
+    let own = own.into_iter().filter(|_| unasked);
+    let joining = plain.into_iter().chain(blank).map(Action::Join);
+    let all: Vec<_> = named.map(Action::Reclone).into_iter().chain(joining).chain(own.map(Action::Reclone)).collect();
+    let failed = all.iter().position(|action| Some(action.member()) == group.failed);
+    failed.and_then(|failed| all.get(failed + 1)).or(all.first()).copied()
 }
 
 /// A person's choice of the primary comes last: what has to be restarted would be moved away again.
@@ -221,7 +261,8 @@ fn restart(group: &Group, living: &Living<'_>) -> Option<Action> {
     let secondary = outdated().rfind(|&member| member != living.primary);
     secondary.map(Action::Restart).or_else(|| {
         let primary = outdated().find(|&member| member == living.primary)?;
-        Some(Action::MakePrimary(heir(group, primary)?))
+        // Nobody can take over from the only one.
+        Some(heir(group, primary).map_or(Action::Restart(primary), Action::MakePrimary))
     })
 }
 
@@ -229,10 +270,10 @@ fn restart(group: &Group, living: &Living<'_>) -> Option<Action> {
 fn without_group(group: &Group) -> Verdict {
     let mut inside = group.views().filter(|(_, view)| view.state.votes()).peekable();
     if inside.peek().is_some() {
-        return if inside.any(|(_, view)| has_quorum(view) || view.state == State::Recovering) {
-            waiting(Condition::Unclear, Route::Keep)
+        return if inside.any(|(_, view)| view.has_quorum() || view.state == State::Recovering) {
+            waiting(group, Condition::Unclear, Route::Keep)
         } else {
-            Verdict { action: survivor(group), ..waiting(Condition::NoQuorum, Route::Nobody) }
+            Verdict { action: survivor(group), ..waiting(group, Condition::NoQuorum, Route::Nobody) }
         };
     }
     // A member that cannot be asked may be in a group that works.
@@ -244,7 +285,7 @@ fn without_group(group: &Group) -> Verdict {
     if !silent.is_empty() {
         let asked = group.views().next().is_some();
         let route = if asked && survivor(group).is_some() { Route::Nobody } else { Route::Keep };
-        return Verdict { action: survivor(group), ..waiting(Condition::Outage(silent), route) };
+        return Verdict { action: survivor(group), ..waiting(group, Condition::Outage(silent), route) };
     }
     formation(group)
 }
@@ -266,24 +307,45 @@ fn formation(group: &Group) -> Verdict {
     let joined: BTreeMap<_, _> = group.views().filter(counts).collect();
     if joined.is_empty() && group.known.is_empty() {
         // What the others hold came with their images, and is the same as the first one's.
-        return Verdict { action: Some(Action::Bootstrap(0)), ..waiting(Condition::New, Route::Nobody) };
+        return Verdict { action: Some(Action::Bootstrap(0)), ..waiting(group, Condition::New, Route::Nobody) };
     }
     let decided = |undecided: Condition| match survivor(group) {
-        Some(action) => Verdict { action: Some(action), ..waiting(Condition::Outage(BTreeSet::new()), Route::Nobody) },
-        None => waiting(undecided, Route::Nobody),
+        Some(action) => {
+            Verdict { action: Some(action), ..waiting(group, Condition::Outage(BTreeSet::new()), Route::Nobody) }
+        }
+        None => waiting(group, undecided, Route::Nobody),
     };
-    // Every acknowledged transaction is on a majority of the members that there were: with fewer lost, somebody has it.
-    let lost: BTreeSet<_> = group.known.iter().copied().filter(|member| !joined.contains_key(member)).collect();
-    if lost.len() * 2 > group.known.len() {
-        return decided(Condition::Lost(lost));
+    // Every acknowledged transaction is on a majority of the members that there were: with fewer lost, somebody has it. Who was
+    // being let in may have been one of them.
+    let last: BTreeSet<_> = group.known.iter().copied().chain(group.joining).collect();
+    let lost = |of: &BTreeSet<Ordinal>| of.iter().copied().filter(|member| !joined.contains_key(member)).collect();
+    for of in [&group.known, &last] {
+        let lost: BTreeSet<_> = lost(of);
+        if lost.len() * 2 > of.len() {
+            return decided(Condition::Lost(lost));
+        }
     }
-    let all = joined.values().fold(GtidSet::default(), |all, view| all.plus(&view.gtids));
-    let lacks: BTreeMap<_, _> = joined.iter().map(|(&member, view)| (member, all.minus(&view.gtids))).collect();
-    match lacks.iter().find(|(_, lacks)| lacks.is_empty()) {
-        Some((&member, _)) => Verdict {
+    // Whoever was not in the group at last has nothing that counts, unless it is what only the members together have.
+    let last = joined.iter().filter(|(member, _)| last.contains(member)).map(|(&member, &view)| (member, view));
+    let all = union(&joined);
+    match whole(&last.collect()).or_else(|| whole(&joined)) {
+        Some(member) => Verdict {
             action: Some(Action::Bootstrap(member)),
-            ..waiting(Condition::Outage(BTreeSet::new()), Route::Nobody)
+            ..waiting(group, Condition::Outage(BTreeSet::new()), Route::Nobody)
         },
-        None => decided(Condition::Diverged(lacks)),
+        None => decided(Condition::Diverged(
+            joined.iter().map(|(&member, view)| (member, all.minus(&view.gtids))).collect(),
+        )),
     }
+}
+
+/// What any of these members has.
+fn union(members: &BTreeMap<Ordinal, &View>) -> GtidSet {
+    members.values().fold(GtidSet::default(), |all, view| all.plus(&view.gtids))
+}
+
+/// The first of these members that has what any of them has.
+fn whole(members: &BTreeMap<Ordinal, &View>) -> Option<Ordinal> {
+    let all = union(members);
+    members.iter().find(|(_, view)| view.gtids.contains(&all)).map(|(&member, _)| member)
 }

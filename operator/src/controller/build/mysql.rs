@@ -121,13 +121,14 @@ pub(super) fn stuck_pods(observed: &Observed) -> Vec<String> {
 /// What a group's members need that could not be changed while they run, or would come too late, as for tables that were
 /// made without a primary key. A server that runs alone has it too, so that it can become the first member as it is. Nobody
 /// joins a group by himself: the operator tells when.
-const GROUP: [(&str, &str); 14] = [
+const GROUP: [(&str, &str); 15] = [
     ("GTID_MODE", "ON"),
     ("ENFORCE_GTID_CONSISTENCY", "ON"),
     ("RELAY_LOG", "relay-bin"),
     ("SQL_GENERATE_INVISIBLE_PRIMARY_KEY", "ON"),
     ("PLUGIN_LOAD_ADD", "group_replication.so;mysql_clone.so"),
     ("LOOSE_GROUP_REPLICATION_START_ON_BOOT", "OFF"),
+    ("LOOSE_GROUP_REPLICATION_AUTOREJOIN_TRIES", "0"),
     ("LOOSE_GROUP_REPLICATION_COMMUNICATION_STACK", "MYSQL"),
     ("LOOSE_GROUP_REPLICATION_SSL_MODE", "REQUIRED"),
     ("LOOSE_GROUP_REPLICATION_RECOVERY_USE_SSL", "ON"),

@@ -45,7 +45,9 @@ pub(super) fn judge(
         readers: BTreeSet::from([member]),
         action: action.filter(|_| ready),
         errant: BTreeMap::new(),
-        apart: BTreeSet::new(),
+        known: group.known.clone(),
+        joining: group.joining,
+        apart: group.apart.clone(),
     }
 }
 

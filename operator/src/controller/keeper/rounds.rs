@@ -60,6 +60,8 @@ pub(super) struct Rounds {
     behind: BTreeMap<Ordinal, Behind>,
     compare_at: Instant,
     known: Option<BTreeSet<Ordinal>>,
+    /// Who was let in, and has not been seen inside.
+    joining: Option<Ordinal>,
     /// The UUID of the group that worked last.
     uuid: Option<String>,
     /// The members that were in another group.
@@ -75,6 +77,8 @@ pub(super) struct Rounds {
     /// The uid of the Pod that was deleted last.
     replaced: Option<String>,
     failures: u32,
+    /// With whom it failed last.
+    failed: Option<Ordinal>,
     pause_until: Instant,
     failure: Option<String>,
     /// The primary, and when it was seen last.
@@ -108,6 +112,7 @@ impl Rounds {
             behind: BTreeMap::new(),
             compare_at: now,
             known: None,
+            joining: None,
             uuid: None,
             apart: None,
             errant: BTreeMap::new(),
@@ -117,6 +122,7 @@ impl Rounds {
             not_kept: None,
             replaced: None,
             failures: 0,
+            failed: None,
             pause_until: now,
             failure: None,
             seen: None,
@@ -189,51 +195,36 @@ impl Rounds {
             wanted: wanted.instances,
             members,
             known,
+            joining: self.joining,
             outdated: pods.iter().filter(|(_, pod)| is_old(pod)).map(|(&member, _)| member).collect(),
             led: lead::led(pods),
             uuid: self.uuid.clone().or_else(|| wanted.uuid()),
             apart: self.apart.get_or_insert_with(|| wanted.apart()).clone(),
             word: wanted.words().find(|word| !followed.contains(word)),
+            failed: self.failed,
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
     }
 
-    /// Who is in a group that works, is known from now on; who is not wanted any more and gone, is forgotten. While a group
-    /// works, it is no question whose transactions count, and whoever is in it has none of its own: an answer to that must not
-    /// wait until it is one.
+    /// Takes over what the verdict says, and what follows from it. While a group works, it is no question whose transactions count,
+    /// and whoever is in it has none of its own: an answer to that must not wait until it is one.
     fn remember(&mut self, group: &Group, verdict: &Verdict, met: &BTreeMap<Ordinal, Met>) {
-        if let Route::To(primary) = verdict.route {
-            let said = |member: Ordinal| met.get(&member).and_then(Met::statement);
-            if let Some(said) = said(primary).filter(|said| said.view.state == State::Online) {
-                let is_new = group.uuid.as_ref().is_some_and(|uuid| *uuid != said.view.group);
-                if is_new && group.apart.contains(&primary) {
-                    // A person has chosen what this one has: now the others are those who were in another group.
-                    self.apart = Some(group.known.iter().copied().filter(|member| *member != primary).collect());
-                }
-                self.uuid = Some(said.view.group.clone());
-                self.errant = verdict.errant.clone();
-            }
-            let needless = group.word.filter(|word| match word {
-                Word::Survivor(_) => true,
-                Word::Reclone(member) => said(*member).is_some_and(|said| said.view.is_with(primary)),
-                Word::Primary(_) => false,
-            });
-            self.followed.get_or_insert_default().extend(needless);
+        (self.known, self.joining) = (Some(verdict.known.clone()), verdict.joining);
+        self.apart = Some(verdict.apart.clone());
+        let Route::To(primary) = verdict.route else { return };
+        let said = |member: Ordinal| met.get(&member).and_then(Met::statement);
+        if let Some(said) = said(primary).filter(|said| said.view.state == State::Online) {
+            self.uuid = Some(said.view.group.clone());
+            self.errant = verdict.errant.clone();
         }
-        let apart = self.apart.get_or_insert_default();
-        apart.extend(&verdict.apart);
-        // A new volume has nothing of anybody's.
-        let is_blank =
-            |member: &Ordinal| met.get(member).and_then(Met::statement).is_some_and(|said| !said.view.joined);
-        apart.retain(|member| !is_blank(member));
-        let known = self.known.get_or_insert_default();
-        if matches!(verdict.route, Route::To(_)) {
-            let inside = |member: &Member| member.view.as_ref().is_some_and(|view| view.state.votes());
-            known.extend(group.members.iter().filter(|(_, member)| inside(member)).map(|(&member, _)| member));
-        }
-        if verdict.condition == Condition::Healthy {
-            known.retain(|member| *member < group.wanted || group.members.contains_key(member));
-        }
+        let is_inside = |member: Ordinal| said(member).is_some_and(|said| said.view.is_with(primary));
+        let needless = group.word.filter(|word| match word {
+            // Of several groups, it is the one that the word names, or the word is of none of them.
+            Word::Survivor(member) => is_inside(*member) || !matches!(verdict.condition, Condition::Split(_)),
+            Word::Reclone(member) => is_inside(*member),
+            Word::Primary(_) => false,
+        });
+        self.followed.get_or_insert_default().extend(needless);
     }
 
     /// Takes the time from when one primary was seen last to when the next one is.

@@ -181,15 +181,19 @@ pub(super) fn state(observed: &Observed) -> State {
             let (led, others) = (pods(observed, &report.primary), pods(observed, others));
             blocked(
                 "TwoGroups",
-                format!("there are several groups: clients are led to that of {led}, stop that of {others}"),
+                format!(
+                    "there are several groups: clients are led to that of {led}; stop that of {others}, or take it up by the \
+                     annotation {} with one of its members",
+                    names::SURVIVOR
+                ),
             )
         }
         Condition::GivenUp(primary) => {
             let primary = pod(observed, *primary);
-            let way = format!("stop it, or take it up by the annotation {} with {primary}", names::SURVIVOR);
+            let way = format!("stop it, or take it up by the annotation {} with one of its members", names::SURVIVOR);
             blocked(
                 "GroupGivenUp",
-                format!("the group led by {primary} was given up when another one was formed: {way}"),
+                format!("the only group that works is led by {primary}, and is not the one that counts: {way}"),
             )
         }
     }
