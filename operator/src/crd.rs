@@ -13,6 +13,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod amounts;
 mod defaults;
 mod schema;
 
@@ -197,7 +198,7 @@ pub struct Mysql {
     #[serde(default)]
     pub reclone_errant: bool,
     /// What the container may use. The buffer pool follows the memory limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "amounts::resources", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
     /// Where Pods may run. By default instances avoid each other's nodes.
@@ -427,7 +428,7 @@ pub struct Web {
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Vec<EnvFromSource>,
     /// What the container may use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "amounts::resources", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
     pub resources: Option<ResourceRequirements>,
     /// Where Pods may run.

@@ -49,10 +49,10 @@ pub(super) fn resources(generator: &mut SchemaGenerator) -> Schema {
     for amounts in ["limits", "requests"] {
         if let Some(quantity) = resources.pointer_mut(&format!("/properties/{amounts}/additionalProperties")) {
             *quantity = json!({
-                "type": "string",
+                "x-kubernetes-int-or-string": true,
                 "maxLength": 64,
                 "pattern": QUANTITY,
-                "description": "A quantity as text, such as \"500m\", \"2\" or \"1Gi\".",
+                "description": "A quantity such as 2, 500m or 1Gi.",
             });
         }
     }
