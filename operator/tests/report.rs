@@ -423,6 +423,9 @@ fn what_a_person_has_to_know_of_a_group_that_serves_is_an_event_once() {
     let is_errant = || group(Condition::Degraded([2].into()), Some(1), errant);
     assert_eq!(reasons(&after(is_errant(), well())), ["MembersErrant"]);
     assert!(reasons(&after(is_errant(), told(&is_errant()))).is_empty());
+    let followed = || group(Condition::Healthy, Some(1), |report| report.followed = [Word::Reclone(2)].into());
+    assert_eq!(reasons(&after(followed(), well())), ["DecisionFollowed"]);
+    assert!(reasons(&after(followed(), told(&followed()))).is_empty());
     let split = || group(Condition::Split([1, 2].into()), Some(1), |_| {});
     assert_eq!(reasons(&after(split(), well())), ["TwoGroups"]);
     assert!(reasons(&after(split(), told(&split()))).is_empty());

@@ -369,6 +369,10 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
     if let Some((from, to)) = new_primary(observed, status) {
         push(EventType::Normal, "PrimaryChanged", format!("{to} takes writes, in the place of {from}"), None);
     }
+    for word in newly_followed(observed, status) {
+        let note = format!("{word} was followed, or was not needed: take the annotation away");
+        push(EventType::Normal, "DecisionFollowed", note, None);
+    }
     for (member, errant) in newly_errant(observed, status) {
         push(EventType::Warning, group::MEMBERS_ERRANT, group::kept_out(&member, &errant), None);
     }
@@ -413,6 +417,13 @@ fn new_primary(observed: &Observed, status: &WebStackStatus) -> Option<(String, 
     let failover = || now.last_failover.as_ref().filter(|last| before.last_failover.as_ref() != Some(*last));
     let from = before.primary.clone().or_else(|| Some(failover()?.from.clone()))?;
     (from != to).then_some((from, to))
+}
+
+/// A person's words that are done with, and were not before.
+fn newly_followed(observed: &Observed, status: &WebStackStatus) -> Vec<String> {
+    let before = observed.stack.status.as_ref().and_then(|status| status.mysql.as_ref()).map(|mysql| &mysql.followed);
+    let now = status.mysql.iter().flat_map(|mysql| &mysql.followed);
+    now.filter(|word| before.is_none_or(|before| !before.contains(word))).cloned().collect()
 }
 
 fn newly_errant(observed: &Observed, status: &WebStackStatus) -> Vec<(String, String)> {
