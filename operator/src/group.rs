@@ -25,9 +25,9 @@ pub struct Group {
     pub wanted: u32,
     /// Every member that there should be or is.
     pub members: BTreeMap<Ordinal, Member>,
-    /// The members that were in the group when it was last seen to work.
+    /// The members that were in the group when it was last seen to work, with all that the group had.
     pub known: BTreeSet<Ordinal>,
-    /// Who was let in since, and may have been in it before anybody saw it.
+    /// Who was being let in then: it may have been in it, with all or a part of that.
     pub joining: Option<Ordinal>,
     /// The members whose Pods are to be replaced: other settings, another image, a node that is emptied.
     pub outdated: BTreeSet<Ordinal>,
@@ -40,8 +40,10 @@ pub struct Group {
     pub apart: BTreeSet<Ordinal>,
     /// What a person has decided.
     pub word: Option<Word>,
-    /// The member for which the last attempt to bring it back has failed.
-    pub failed: Option<Ordinal>,
+    /// How often each member was let in or filled since it was last seen in the group.
+    pub attempts: BTreeMap<Ordinal, u32>,
+    /// The member whose data could not be kept aside a moment ago.
+    pub paused: Option<Ordinal>,
     /// Whether members with transactions of their own may be filled anew without a person's word.
     pub reclone_errant: bool,
 }

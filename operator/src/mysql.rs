@@ -481,12 +481,13 @@ impl Order {
         run(connection, "SET GLOBAL offline_mode = OFF").await
     }
 
-    /// Writes the group's first transaction: who has it was in the group.
+    /// Writes the group's first transaction: who has it was in the group. Of a copy that was cut off, nothing is told any more: what
+    /// there is counts now.
     ///
     /// # Errors
     /// It is not the primary, or not yet: a server takes writes a moment after it was elected.
     pub async fn mark(&self) -> Result<(), Error> {
-        let sql = format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"formed\"}}'");
+        let sql = format!("ALTER USER '{ACCOUNT}'@'%' ATTRIBUTE '{{\"group\": \"formed\", \"fills\": null}}'");
         limited(PATIENCE, async { run(&mut self.log_in().await?, &sql).await }).await
     }
 

@@ -191,7 +191,8 @@ impl World {
             uuid: Some(NAME.to_owned()),
             apart: BTreeSet::new(),
             word: self.word,
-            failed: None,
+            attempts: BTreeMap::new(),
+            paused: None,
             reclone_errant: false,
         }
     }
@@ -597,6 +598,12 @@ fn a_second_group_is_not_taken_for_the_first_one_while_that_is_away() {
     assert_eq!((verdict.route, verdict.apart, verdict.known), (Route::To(2), [0, 1].into(), [2].into()));
     taken_up.members.get_mut(&0).unwrap().view = Some(outside(9));
     assert_eq!(classify(&taken_up).errant.into_keys().collect::<Vec<_>>(), [0]);
+    // Also whoever had left the first one before it went.
+    taken_up.known = [0].into();
+    assert_eq!(classify(&taken_up).apart, [0, 1].into());
+    // A member that has got into the group that counts is not apart any more.
+    let inside = || Some(inside(ALL, 0, 9));
+    assert_eq!(classify(&Group { apart: [2].into(), ..three([inside(), inside(), inside()]) }).apart, [].into());
 }
 
 #[test]
@@ -620,7 +627,8 @@ fn whoever_has_just_left_the_group_is_not_taken_for_another_one() {
 #[test]
 fn what_counts_is_who_was_in_the_group_at_last() {
     let known = |known: &[Ordinal], views| {
-        let group = Group { known: known.iter().copied().collect(), ..three(views) };
+        let (known, uuid) = (known.iter().copied().collect(), Some(NAME.to_owned()));
+        let group = Group { known, uuid, ..three(views) };
         (classify(&group).condition, classify(&group).action)
     };
     let formed = |member| (Condition::Outage(BTreeSet::new()), Some(Action::Bootstrap(member)));
@@ -628,23 +636,36 @@ fn what_counts_is_who_was_in_the_group_at_last() {
     let lost = (Condition::Lost([0].into()), None);
     assert_eq!(known(&[0], [Some(blank()), Some(outside(9)), Some(outside(9))]), lost);
     // Somebody who was kept out has a transaction of its own.
-    assert_eq!(known(&[0, 1], [Some(outside(8)), Some(outside(9)), Some(with(outside(7), 50))]), formed(1));
+    let mut own = outside(7);
+    own.gtids = own.gtids.plus(&"cccccccc-0000-4000-8000-000000000000:1".parse().unwrap());
+    assert_eq!(known(&[0, 1], [Some(outside(8)), Some(outside(9)), Some(own)]), formed(1));
+    // It has one of the group's: what is known is not the newest.
+    assert_eq!(known(&[0], [Some(outside(7)), Some(outside(9)), Some(outside(8))]), formed(1));
     // Of several who were in it, nobody has everything, but somebody who had left.
     let parts = [Some(with(outside(7), 8)), Some(with(outside(7), 9)), Some(outside(9))];
     assert_eq!(known(&[0, 1], parts), formed(2));
     // Of a stack that is made again over its volumes, nothing is known.
     assert_eq!(known(&[], [Some(outside(7)), Some(outside(9)), Some(outside(8))]), formed(1));
+    // One that was still fetching what it lacked does not make up for one that is lost.
+    let recovering = |view: View| View { state: State::Recovering, ..view };
+    let mut fetching = three([Some(inside(&[0, 2], 0, 9)), None, Some(recovering(inside(&[0, 2], 0, 7)))]);
+    for member in [0, 2] {
+        fetching.members.get_mut(&member).unwrap().view.as_mut().unwrap().sees[1].state = State::Recovering;
+    }
+    fetching.members.get_mut(&2).unwrap().view.as_mut().unwrap().state = State::Online;
+    assert_eq!((classify(&fetching).known, classify(&fetching).joining), ([0].into(), Some(2)));
     // While it works, it is known who is in it, and who is let in.
     let left = three([Some(inside(&[0], 0, 9)), None, Some(outside(7))]);
     assert_eq!((classify(&left).known, classify(&left).joining), ([0].into(), Some(2)));
+    let filled = three([Some(inside(&[0], 0, 9)), None, Some(blank())]);
+    assert_eq!((classify(&filled).action, classify(&filled).joining), (Some(Action::Join(2)), None));
     // It may have been in it, and the only one at last.
-    let views = || [Some(outside(8)), Some(outside(9)), Some(outside(9))];
+    let views = [Some(outside(8)), Some(outside(9)), Some(outside(9))];
     let group = |known: &[Ordinal], joining, views| {
         let known = known.iter().copied().collect();
         classify(&Group { known, joining, ..three(views) }).action
     };
-    assert_eq!(group(&[0], None, views()), Some(Action::Bootstrap(0)));
-    assert_eq!(group(&[0], Some(1), views()), Some(Action::Bootstrap(1)));
+    assert_eq!(group(&[0], Some(1), views), Some(Action::Bootstrap(1)));
     // It does not make up for one that is lost.
     let lost = || [Some(blank()), Some(outside(9)), Some(outside(9))];
     assert_eq!(group(&[0], Some(1), lost()), None);
@@ -654,23 +675,28 @@ fn what_counts_is_who_was_in_the_group_at_last() {
 
 #[test]
 fn one_that_nobody_can_help_does_not_keep_others_out() {
-    let group = |failed, word, reclone_errant| {
-        let own = Some(with(outside(7), 50));
+    let group = |attempts: &[(Ordinal, u32)], word, reclone_errant| {
         let group = three([Some(inside(&[0], 0, 9)), Some(outside(7)), Some(outside(7))]);
-        let mut group = Group { wanted: 5, failed, word, reclone_errant, ..group };
-        for (member, view) in [(3, own), (4, Some(blank()))] {
-            group.members.insert(member, Member { pod: Pod::Present, view, full: false });
+        let attempts = attempts.iter().copied().collect();
+        let mut group = Group { wanted: 5, attempts, word, reclone_errant, ..group };
+        for (member, view) in [(3, with(outside(7), 50)), (4, blank())] {
+            group.members.insert(member, Member { pod: Pod::Present, view: Some(view), full: false });
         }
-        classify(&group).action.unwrap()
+        group
     };
-    let inorder = [Action::Join(1), Action::Join(2), Action::Join(4), Action::Reclone(3), Action::Join(1)];
-    for pair in inorder.windows(2) {
-        assert_eq!(group(Some(pair[0].member()), None, true), pair[1]);
-    }
-    assert_eq!(group(Some(4), None, false), Action::Join(1));
-    assert_eq!(group(None, None, true), Action::Join(1));
-    assert_eq!(group(None, Some(Word::Reclone(2)), false), Action::Reclone(2));
-    assert_eq!(group(Some(2), Some(Word::Reclone(2)), false), Action::Join(1));
+    let next = |attempts, reclone_errant| classify(&group(attempts, None, reclone_errant)).action;
+    assert_eq!(next(&[], true), Some(Action::Join(1)));
+    assert_eq!(next(&[(1, 2)], true), Some(Action::Join(1)), "once may be by chance");
+    assert_eq!(next(&[(1, 3)], true), Some(Action::Join(2)));
+    assert_eq!(next(&[(1, 3), (2, 3)], true), Some(Action::Join(4)), "filling takes long, and comes later");
+    assert_eq!(next(&[(1, 3), (2, 3), (4, 3)], true), Some(Action::Reclone(3)));
+    assert_eq!(next(&[(1, 3), (2, 3), (4, 3)], false), Some(Action::Join(1)));
+    let mut group = group(&[], Some(Word::Reclone(2)), false);
+    assert_eq!(classify(&group).action, Some(Action::Reclone(2)));
+    group.paused = Some(2);
+    assert_eq!(classify(&group).action, Some(Action::Join(1)));
+    group.members.retain(|member, _| [0, 2].contains(member));
+    assert_eq!(classify(&group).action, None, "it is not let in either");
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::gtid::GtidSet;
 use super::{Action, Condition, Group, Member, Ordinal, Pod, Route, Seen, State, Verdict, View, Word};
 
+/// How often a member is let in or filled before others have their turn.
+const ATTEMPTS: u32 = 3;
+
 /// How the group stands, and what to do next. Pure: the same views give the same verdict.
 pub fn classify(group: &Group) -> Verdict {
     let living = living(group);
@@ -31,12 +34,14 @@ fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
         (one.is_named(group), one.counts(group), is_led, one.sees.len())
     });
     let Some(first) = first else { return verdict(Route::Keep) };
-    let known = first.members().collect();
-    let others = several.iter().filter(|one| one.primary != first.primary && one.uuid == first.uuid);
+    let others = || several.iter().filter(|one| one.primary != first.primary && one.uuid == first.uuid);
     // Who has just left the one for the other, and is still seen there, was not apart for long.
-    let elsewhere = others.flat_map(|one| &one.witnesses).filter(|member| !first.has_online(**member));
-    let apart = first.remembers(group).into_iter().chain(elsewhere.copied()).collect();
-    Verdict { known, joining: None, apart, ..verdict(Route::To(first.primary)) }
+    let elsewhere = others().flat_map(|one| &one.witnesses).filter(|member| !first.has_online(**member));
+    let is_taken_up = first.is_named(group) && others().next().is_some();
+    let remembered = if is_taken_up { first.takes_up(group) } else { first.remembers(group) };
+    let apart = remembered.into_iter().chain(elsewhere.copied()).collect();
+    let (known, joining) = (first.has_all().collect(), first.recovering());
+    Verdict { known, joining, apart, ..verdict(Route::To(first.primary)) }
 }
 
 fn waiting(group: &Group, condition: Condition, route: Route) -> Verdict {
@@ -66,9 +71,14 @@ impl Living<'_> {
         self.sees.iter().find(|seen| seen.member == Some(member)).map(|seen| seen.state)
     }
 
-    /// All that have a vote in it, reached or not.
-    fn members(&self) -> impl Iterator<Item = Ordinal> {
-        self.sees.iter().filter_map(|seen| seen.member)
+    /// All that are in it with all that it has, reached or not.
+    fn has_all(&self) -> impl Iterator<Item = Ordinal> {
+        self.sees.iter().filter(|seen| seen.state != State::Recovering).filter_map(|seen| seen.member)
+    }
+
+    /// Who is in it, and does not have all that it has.
+    fn recovering(&self) -> Option<Ordinal> {
+        self.sees.iter().find(|seen| seen.state == State::Recovering)?.member
     }
 
     fn has_online(&self, member: Ordinal) -> bool {
@@ -90,13 +100,19 @@ impl Living<'_> {
         matches!(group.word, Some(Word::Survivor(member)) if self.has_online(member))
     }
 
-    /// Who is apart once this is the group that counts. Where those count who were apart, the others are it from then on.
+    /// Who is apart while this is the group that counts: whoever is in it is not, whatever it was before.
     fn remembers(&self, group: &Group) -> BTreeSet<Ordinal> {
-        if !self.is_apart(group) {
-            return group.still_apart().collect();
+        if self.is_apart(group) {
+            return self.takes_up(group);
         }
-        let before = group.known.iter().copied().filter(|member| !group.is_blank(*member));
-        before.filter(|member| self.state(*member).is_none()).collect()
+        group.still_apart().filter(|&member| !self.has_online(member)).collect()
+    }
+
+    /// Who is apart once this group counts in another one's place: all others, since any of them may have been in that one.
+    fn takes_up(&self, group: &Group) -> BTreeSet<Ordinal> {
+        let all: BTreeSet<_> =
+            (0..group.wanted).chain(group.members.keys().copied()).chain(group.known.iter().copied()).collect();
+        all.into_iter().filter(|&member| self.state(member).is_none() && !group.is_blank(member)).collect()
     }
 }
 
@@ -158,8 +174,8 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
     }
     let errant = group.view(living.primary).map(|primary| errant(group, living, &primary.gtids)).unwrap_or_default();
     let action = next(group, living, &missing, &errant);
-    let joining = match action {
-        Some(Action::Join(member)) => Some(member),
+    let let_in = match action {
+        Some(Action::Join(member)) if !group.is_blank(member) => Some(member),
         _ => None,
     };
     Verdict {
@@ -168,8 +184,8 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
         route: Route::To(living.primary),
         readers,
         errant,
-        known: living.members().collect(),
-        joining,
+        known: living.has_all().collect(),
+        joining: living.recovering().or(let_in),
         apart: living.remembers(group),
     }
 }
@@ -206,8 +222,8 @@ fn next(
     shrink(group, living).or_else(|| restart(group, living)).or_else(|| prefer(group, living))
 }
 
-/// The next of those who are outside, and can be helped. Whose turn failed last is tried again after the others: one that
-/// nobody can help must not keep the others out.
+/// The next of those who are outside, and can be helped. Who was tried in vain several times waits until the others were: one
+/// that nobody can help must not keep them out.
 fn bring_back(group: &Group, living: &Living<'_>, errant: &BTreeMap<Ordinal, GtidSet>) -> Option<Action> {
     let joins = |member: Ordinal| {
         let outside = group.view(member).is_some_and(|view| !view.state.votes());
@@ -218,17 +234,18 @@ fn bring_back(group: &Group, living: &Living<'_>, errant: &BTreeMap<Ordinal, Gti
         Some(Word::Reclone(member)) if joins(member) && !group.is_blank(member) => Some(member),
         _ => None,
     };
+    let pauses = |member: &Ordinal| group.paused == Some(*member);
     let rest = (0..group.wanted).filter(|&member| joins(member) && Some(member) != named);
     let (own, plain): (Vec<_>, Vec<_>) = rest.partition(|member| errant.contains_key(member));
     // Who only has to join comes before those who have to be filled, which takes long.
     let (blank, plain): (Vec<_>, Vec<_>) = plain.into_iter().partition(|&member| group.is_blank(member));
     // A primary that is far behind what the group has agreed upon may only seem to lack a transaction.
     let unasked = group.reclone_errant && group.view(living.primary).is_some_and(|primary| !primary.lags);
-    let own = own.into_iter().filter(|_| unasked);
+    let own = own.into_iter().filter(|member| unasked && !pauses(member));
     let joining = plain.into_iter().chain(blank).map(Action::Join);
-    let all: Vec<_> = named.map(Action::Reclone).into_iter().chain(joining).chain(own.map(Action::Reclone)).collect();
-    let failed = all.iter().position(|action| Some(action.member()) == group.failed);
-    failed.and_then(|failed| all.get(failed + 1)).or(all.first()).copied()
+    let filled = named.filter(|member| !pauses(member)).into_iter().map(Action::Reclone);
+    let turn = |action: &Action| group.attempts.get(&action.member()).map_or(0, |attempts| attempts / ATTEMPTS);
+    filled.chain(joining).chain(own.map(Action::Reclone)).min_by_key(turn)
 }
 
 /// A person's choice of the primary comes last: what has to be restarted would be moved away again.
@@ -325,10 +342,14 @@ fn formation(group: &Group) -> Verdict {
             return decided(Condition::Lost(lost));
         }
     }
-    // Whoever was not in the group at last has nothing that counts, unless it is what only the members together have.
-    let last = joined.iter().filter(|(member, _)| last.contains(member)).map(|(&member, &view)| (member, view));
+    // Of those who were not in the group at last, only the group's own transactions count, which they have where what is known is
+    // not the newest; others are theirs alone.
     let all = union(&joined);
-    match whole(&last.collect()).or_else(|| whole(&joined)) {
+    let counts = group.uuid.as_ref().map_or_else(|| all.clone(), |uuid| all.of(uuid));
+    let last = joined.iter().filter(|(member, _)| last.contains(member)).map(|(&member, &view)| (member, view));
+    let last =
+        whole(&last.collect()).filter(|member| joined.get(member).is_some_and(|view| view.gtids.contains(&counts)));
+    match last.or_else(|| whole(&joined)) {
         Some(member) => Verdict {
             action: Some(Action::Bootstrap(member)),
             ..waiting(group, Condition::Outage(BTreeSet::new()), Route::Nobody)

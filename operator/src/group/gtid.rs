@@ -40,6 +40,13 @@ impl GtidSet {
         self.sources.keys().any(|(uuid, _)| is_such(uuid))
     }
 
+    /// The transactions of that server or group, whose UUID is in lower case.
+    #[must_use]
+    pub fn of(&self, uuid: &str) -> Self {
+        let of_uuid = self.sources.iter().filter(|((source, _), _)| source == uuid);
+        Self { sources: of_uuid.map(|(source, intervals)| (source.clone(), intervals.clone())).collect() }
+    }
+
     /// Whether everything that is in `other` is in this one.
     pub fn contains(&self, other: &Self) -> bool {
         other.minus(self).is_empty()

@@ -72,13 +72,13 @@ pub(super) struct Rounds {
     doing: Option<Doing>,
     /// Whose data was kept aside last, with which transactions.
     kept: Option<(Ordinal, GtidSet)>,
-    /// Until when no data is kept aside again, and why it could not be.
-    not_kept: Option<(Instant, String)>,
+    /// Whose data could not be kept aside, until when it is not tried again, and why it could not be.
+    not_kept: Option<(Ordinal, Instant, String)>,
     /// The uid of the Pod that was deleted last.
     replaced: Option<String>,
     failures: u32,
-    /// With whom it failed last.
-    failed: Option<Ordinal>,
+    /// How often each member was let in or filled since it was last seen in the group.
+    attempts: BTreeMap<Ordinal, u32>,
     pause_until: Instant,
     failure: Option<String>,
     /// The primary, and when it was seen last.
@@ -122,7 +122,7 @@ impl Rounds {
             not_kept: None,
             replaced: None,
             failures: 0,
-            failed: None,
+            attempts: BTreeMap::new(),
             pause_until: now,
             failure: None,
             seen: None,
@@ -187,6 +187,7 @@ impl Rounds {
             let hash = pod.labels().get("controller-revision-hash");
             wanted.revision.as_ref().is_some_and(|revision| hash.is_some_and(|hash| hash != revision))
         };
+        self.not_kept.take_if(|(_, until, _)| *until <= Instant::now());
         let known = self.known.get_or_insert_with(|| wanted.known()).clone();
         // A word counts once; to have it followed again, a person takes it back and gives it anew.
         let followed = self.followed.get_or_insert_with(|| wanted.followed());
@@ -201,7 +202,8 @@ impl Rounds {
             uuid: self.uuid.clone().or_else(|| wanted.uuid()),
             apart: self.apart.get_or_insert_with(|| wanted.apart()).clone(),
             word: wanted.words().find(|word| !followed.contains(word)),
-            failed: self.failed,
+            attempts: self.attempts.clone(),
+            paused: self.not_kept.as_ref().map(|(member, ..)| *member),
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
     }
@@ -218,6 +220,7 @@ impl Rounds {
             self.errant = verdict.errant.clone();
         }
         let is_inside = |member: Ordinal| said(member).is_some_and(|said| said.view.is_with(primary));
+        self.attempts.retain(|member, _| !is_inside(*member));
         let needless = group.word.filter(|word| match word {
             // Of several groups, it is the one that the word names, or the word is of none of them.
             Word::Survivor(member) => is_inside(*member) || !matches!(verdict.condition, Condition::Split(_)),

@@ -27,7 +27,6 @@ const PAUSE_OF_COPIES: Duration = Duration::from_secs(300);
 
 /// Something that is being done.
 pub(super) struct Doing {
-    with: Ordinal,
     what: String,
     follows: Option<Word>,
     /// Whose data is kept aside, and which transactions that are.
@@ -51,7 +50,7 @@ impl Rounds {
         match done {
             Ok(()) => {
                 tracing::info!(what = doing.what, "done");
-                (self.failures, self.failed, self.failure) = (0, None, None);
+                (self.failures, self.failure) = (0, None);
                 self.followed.get_or_insert_default().extend(doing.follows);
                 // Only what follows at once may rely on it: the same transactions may have other rows the next time.
                 self.kept = doing.keeps.take();
@@ -62,11 +61,11 @@ impl Rounds {
             Err(error) => {
                 self.replaced = None;
                 tracing::warn!(what = doing.what, error, "not done");
-                (self.failures, self.failed) = (self.failures.saturating_add(1), Some(doing.with));
+                self.failures = self.failures.saturating_add(1);
                 self.pause_until = Instant::now() + backoff::pause(self.failures, &doing.what).min(LONGEST_PAUSE);
                 let failure = format!("{}: {error}", doing.what);
-                if doing.keeps.is_some() {
-                    self.not_kept = Some((Instant::now() + PAUSE_OF_COPIES, failure.clone()));
+                if let Some((member, _)) = doing.keeps {
+                    self.not_kept = Some((member, Instant::now() + PAUSE_OF_COPIES, failure.clone()));
                 }
                 self.failure = Some(failure);
             }
@@ -103,18 +102,19 @@ impl Rounds {
         // The group's first transaction, also under another UUID: whoever has it was in the group.
         let unmarked = match verdict.route {
             Route::To(primary) => statement(primary)
-                .filter(|said| said.view.state == State::Online && !said.view.has_any_of_its_group())
+                .filter(|said| said.view.state == State::Online)
+                .filter(|said| !said.view.joined || !said.view.has_any_of_its_group())
                 .map(|_| primary),
             _ => None,
         };
         if let Some(primary) = unmarked {
             let Some(order) = order(primary) else { return };
-            return self.begin(primary, format!("marking the group through {}", pod(primary)), None, async move {
+            return self.begin(format!("marking the group through {}", pod(primary)), None, async move {
                 told(order.mark().await)
             });
         }
         let Some(action) = verdict.action else {
-            self.failure = None;
+            self.failure = self.not_kept.as_ref().map(|(.., failure)| failure.clone());
             return;
         };
         let follows = group.word.filter(|&word| is_done_by(word, action));
@@ -136,33 +136,29 @@ impl Rounds {
                 // The UUID that it holds is of an attempt that led to nothing, where it has no transaction of it.
                 let named = statement(member).is_some_and(|said| said.view.has_any_of_its_group());
                 let uuid = group.uuid.clone().filter(|_| !named);
-                self.begin(member, format!("forming the group from {}", pod(member)), follows, async move {
+                self.begin(format!("forming the group from {}", pod(member)), follows, async move {
                     told(order.bootstrap(uuid.as_deref(), serves).await)
                 });
             }
             Action::Reform(member) => {
                 let Some(order) = order(member) else { return };
-                self.begin(member, format!("forming the group anew from {}", pod(member)), follows, async move {
+                self.begin(format!("forming the group anew from {}", pod(member)), follows, async move {
                     told(order.reform().await)
                 });
             }
             Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
                 let (Some(order), Some(there)) = (order(member), there) else { return };
-                self.begin(member, format!("letting {} join", pod(member)), follows, async move {
+                self.attempt(member);
+                self.begin(format!("letting {} join", pod(member)), follows, async move {
                     told(order.join(&there, &online).await)
                 });
             }
             // First what only it has is kept aside; in the next round it is filled.
             Action::Reclone(member) if self.has_to_keep(member, statement(member)) => {
-                self.not_kept.take_if(|(until, _)| *until <= Instant::now());
-                if let Some((_, failure)) = &self.not_kept {
-                    (self.failed, self.failure) = (Some(member), Some(failure.clone()));
-                    return;
-                }
                 let Some(order) = order(member) else { return };
                 let keeps = statement(member).map(|said| (member, said.view.gtids.clone()));
                 let folder = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-                self.begin(member, format!("keeping aside what {} has", pod(member)), None, async move {
+                self.begin(format!("keeping aside what {} has", pod(member)), None, async move {
                     told(order.keep_aside(&folder).await)
                 });
                 if let Some(doing) = &mut self.doing {
@@ -175,28 +171,27 @@ impl Rounds {
                 let donor = online.iter().copied().find(|&other| Some(other) != primary).or(primary);
                 let (Some(order), Some(donor), Some(there)) = (order(member), donor, there) else { return };
                 let what = format!("filling {} from {}", pod(member), pod(donor));
-                self.begin(member, what, follows, async move { told(order.copy(&there, donor).await) });
+                self.attempt(member);
+                self.begin(what, follows, async move { told(order.copy(&there, donor).await) });
                 if let Some(doing) = &mut self.doing {
                     doing.fills = Some(member);
                 }
             }
             Action::Leave(member) => {
                 let Some(order) = order(member) else { return };
-                self.begin(member, format!("letting {} leave", pod(member)), follows, async move {
-                    told(order.leave().await)
-                });
+                self.begin(format!("letting {} leave", pod(member)), follows, async move { told(order.leave().await) });
             }
             Action::MakePrimary(member) => {
                 let uuid = statement(member).map(|said| said.uuid.clone());
                 let (Some(order), Some(uuid)) = (order(member), uuid) else { return };
-                self.begin(member, format!("making {} the primary", pod(member)), follows, async move {
+                self.begin(format!("making {} the primary", pod(member)), follows, async move {
                     told(order.make_primary(&uuid).await)
                 });
             }
             Action::Restart(member) => {
                 self.replaced = pods.get(&member).and_then(ResourceExt::uid);
                 let (api, name) = (Api::<Pod>::namespaced(self.client.clone(), &wanted.namespace()), pod(member));
-                self.begin(member, format!("replacing {name}"), follows, async move {
+                self.begin(format!("replacing {name}"), follows, async move {
                     api.delete(&name, &DeleteParams::default()).await.map(|_| ()).map_err(|error| words(&error))
                 });
             }
@@ -205,15 +200,19 @@ impl Rounds {
         }
     }
 
+    fn attempt(&mut self, member: Ordinal) {
+        let attempts = self.attempts.entry(member).or_default();
+        *attempts = attempts.saturating_add(1);
+    }
+
     fn begin(
         &mut self,
-        with: Ordinal,
         what: String,
         follows: Option<Word>,
         work: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         tracing::info!(what, "begins");
-        self.doing = Some(Doing { with, what, follows, keeps: None, fills: None, task: tokio::spawn(work) });
+        self.doing = Some(Doing { what, follows, keeps: None, fills: None, task: tokio::spawn(work) });
     }
 
     /// Whether what a member has is not kept aside yet.
@@ -225,9 +224,10 @@ impl Rounds {
 }
 
 /// Whether an action, once it has ended, is all that a person's word asked for. A group that was formed anew is not: until it is
-/// seen to work, the word says that it is the one that counts.
+/// seen to work, the word says that it is the one that counts. Whoever a person wants to be filled joins without any data where
+/// an earlier copy was cut off.
 fn is_done_by(word: Word, action: Action) -> bool {
-    matches!((word, action), (Word::Reclone(member), Action::Reclone(of)) if member == of)
+    matches!((word, action), (Word::Reclone(member), Action::Reclone(of) | Action::Join(of)) if member == of)
 }
 
 fn told(done: Result<(), crate::mysql::Error>) -> Result<(), String> {
@@ -241,6 +241,7 @@ mod tests {
     #[test]
     fn the_word_by_which_a_group_is_formed_stands_until_the_group_is_seen() {
         assert!(!is_done_by(Word::Survivor(1), Action::Reform(1)));
-        assert!(is_done_by(Word::Reclone(1), Action::Reclone(1)) && !is_done_by(Word::Reclone(1), Action::Reclone(2)));
+        let reclone = |action| is_done_by(Word::Reclone(1), action);
+        assert!(reclone(Action::Reclone(1)) && reclone(Action::Join(1)) && !reclone(Action::Reclone(2)));
     }
 }
