@@ -12,7 +12,7 @@ use crate::names;
 mod classify;
 pub mod gtid;
 
-pub use classify::classify;
+pub use classify::{ATTEMPTS, classify};
 use gtid::GtidSet;
 
 /// A member's number, which is its Pod's: `NAME-mysql-0` and so on.
@@ -42,8 +42,8 @@ pub struct Group {
     pub word: Option<Word>,
     /// How often each member was let in or filled since it was last seen in the group.
     pub attempts: BTreeMap<Ordinal, u32>,
-    /// The member whose data could not be kept aside a moment ago.
-    pub paused: Option<Ordinal>,
+    /// The members whose data could not be kept aside a moment ago.
+    pub paused: BTreeSet<Ordinal>,
     /// Whether members with transactions of their own may be filled anew without a person's word.
     pub reclone_errant: bool,
 }

@@ -156,7 +156,7 @@ fn other_data_is_migrated_anew() {
             ..WebStackStatus::default()
         });
         let stack = WebStack { status, ..stack(json!({"mysql": {"instances": 3}})) };
-        observed.stack = std::sync::Arc::new(stack);
+        observed.stack = Arc::new(stack);
         migration::job_name(&observed).unwrap()
     };
     let first = tandem_operator::names::group_uuid(&stack(json!({})));
@@ -441,6 +441,26 @@ fn a_group_grows_at_once_and_shrinks_by_members_that_have_left() {
     assert_eq!(pods(&observed), 3, "never fewer than wanted");
     observed.stack = std::sync::Arc::new(stack(json!({"mysql": {"instances": 3}, "suspend": true})));
     assert_eq!(pods(&observed), 0);
+}
+
+#[test]
+fn whoever_was_in_the_group_comes_back_after_a_suspension_before_fewer_are_wanted() {
+    let pods = |instances: i32, known: &[&str]| {
+        let mut observed = running(json!({"mysql": {"instances": 3}, "suspend": true}));
+        let mut stack = stack(json!({"mysql": {"instances": instances}}));
+        let known = known.iter().map(|pod| (*pod).to_owned()).collect();
+        let mysql = Some(MysqlStatus { known, ..Default::default() });
+        stack.status = Some(WebStackStatus { mysql, ..Default::default() });
+        observed.stack = Arc::new(stack);
+        // By these it is known as a group.
+        let claims = (0..3).map(|member| object(json!({"metadata": {"name": format!("data-shop-mysql-{member}")}})));
+        observed.live.claims = claims.collect();
+        stateful_set(&observed).spec.unwrap().replicas.unwrap()
+    };
+    assert_eq!(pods(1, &["shop-mysql-0", "shop-mysql-1", "shop-mysql-2"]), 3);
+    assert_eq!(pods(1, &["shop-mysql-1"]), 2);
+    assert_eq!(pods(1, &[]), 1);
+    assert_eq!(pods(5, &["shop-mysql-0"]), 5);
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl World {
             apart: BTreeSet::new(),
             word: self.word,
             attempts: BTreeMap::new(),
-            paused: None,
+            paused: BTreeSet::new(),
             reclone_errant: false,
         }
     }
@@ -612,6 +612,11 @@ fn of_two_groups_a_persons_word_says_which_one_counts() {
     assert_eq!((verdict.route, verdict.apart), (Route::To(2), [0, 1].into()));
     let verdict = classify(&Group { word: Some(Word::Survivor(2)), apart: [2].into(), ..two_groups(9, 9) });
     assert_eq!((verdict.route, verdict.apart), (Route::To(2), [0, 1].into()));
+    // Of the group that is led already, nobody but those of the other one is apart.
+    let mut group = Group { word: Some(Word::Survivor(0)), led: Some(0), wanted: 4, ..two_groups(9, 9) };
+    group.members.insert(3, Member { pod: Pod::Present, view: None, full: false });
+    let verdict = classify(&group);
+    assert_eq!((verdict.route, verdict.apart), (Route::To(0), [2].into()));
 }
 
 #[test]
@@ -693,7 +698,7 @@ fn one_that_nobody_can_help_does_not_keep_others_out() {
     assert_eq!(next(&[(1, 3), (2, 3), (4, 3)], false), Some(Action::Join(1)));
     let mut group = group(&[], Some(Word::Reclone(2)), false);
     assert_eq!(classify(&group).action, Some(Action::Reclone(2)));
-    group.paused = Some(2);
+    group.paused = [2].into();
     assert_eq!(classify(&group).action, Some(Action::Join(1)));
     group.members.retain(|member, _| [0, 2].contains(member));
     assert_eq!(classify(&group).action, None, "it is not let in either");

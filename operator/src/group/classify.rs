@@ -6,7 +6,7 @@ use super::gtid::GtidSet;
 use super::{Action, Condition, Group, Member, Ordinal, Pod, Route, Seen, State, Verdict, View, Word};
 
 /// How often a member is let in or filled before others have their turn.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 
 /// How the group stands, and what to do next. Pure: the same views give the same verdict.
 pub fn classify(group: &Group) -> Verdict {
@@ -29,15 +29,13 @@ fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
     let primaries = several.iter().map(|one| one.primary).collect();
     let verdict = |route| waiting(group, Condition::Split(primaries), route);
     // With nobody who leads on, whoever has the most members was there first.
-    let first = several.iter().max_by_key(|one| {
-        let is_led = group.led.is_some_and(|led| one.has_online(led));
-        (one.is_named(group), one.counts(group), is_led, one.sees.len())
-    });
+    let is_led = |one: &Living<'_>| group.led.is_some_and(|led| one.has_online(led));
+    let first = several.iter().max_by_key(|one| (one.is_named(group), one.counts(group), is_led(one), one.sees.len()));
     let Some(first) = first else { return verdict(Route::Keep) };
     let others = || several.iter().filter(|one| one.primary != first.primary && one.uuid == first.uuid);
     // Who has just left the one for the other, and is still seen there, was not apart for long.
     let elsewhere = others().flat_map(|one| &one.witnesses).filter(|member| !first.has_online(**member));
-    let is_taken_up = first.is_named(group) && others().next().is_some();
+    let is_taken_up = first.is_named(group) && !is_led(first) && others().next().is_some();
     let remembered = if is_taken_up { first.takes_up(group) } else { first.remembers(group) };
     let apart = remembered.into_iter().chain(elsewhere.copied()).collect();
     let (known, joining) = (first.has_all().collect(), first.recovering());
@@ -234,7 +232,7 @@ fn bring_back(group: &Group, living: &Living<'_>, errant: &BTreeMap<Ordinal, Gti
         Some(Word::Reclone(member)) if joins(member) && !group.is_blank(member) => Some(member),
         _ => None,
     };
-    let pauses = |member: &Ordinal| group.paused == Some(*member);
+    let pauses = |member: &Ordinal| group.paused.contains(member);
     let rest = (0..group.wanted).filter(|&member| joins(member) && Some(member) != named);
     let (own, plain): (Vec<_>, Vec<_>) = rest.partition(|member| errant.contains_key(member));
     // Who only has to join comes before those who have to be filled, which takes long.

@@ -214,9 +214,20 @@ pub(super) fn pods(observed: &Observed, mysql: &Mysql) -> i32 {
     if observed.stack.spec.suspend {
         return 0;
     }
-    let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.replicas).unwrap_or_default();
+    let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.replicas).filter(|live| *live > 0);
+    // After a time without any Pod, all who were in the group come back first: what counts may be with one that is not wanted
+    // any more.
+    let live = live.unwrap_or_else(|| before(&observed.stack));
     let leaving = observed.group.as_ref().and_then(|group| group.leaving).and_then(|last| i32::try_from(last).ok());
     mysql.instances.max(if observed.is_group() { leaving.unwrap_or(live) } else { 0 })
+}
+
+/// How many Pods the members need that were in the group when it was last seen to work.
+fn before(stack: &WebStack) -> i32 {
+    let known = stack.status.iter().filter_map(|status| status.mysql.as_ref()).flat_map(|mysql| &mysql.known);
+    let names = names::group(stack, "");
+    let last = known.filter_map(|pod| names.member(pod)).max();
+    last.and_then(|last| i32::try_from(last).ok()).map_or(0, |last| last.saturating_add(1))
 }
 
 fn stateful_set(

@@ -73,7 +73,7 @@ pub(super) struct Rounds {
     /// Whose data was kept aside last, with which transactions.
     kept: Option<(Ordinal, GtidSet)>,
     /// Whose data could not be kept aside, until when it is not tried again, and why it could not be.
-    not_kept: Option<(Ordinal, Instant, String)>,
+    not_kept: BTreeMap<Ordinal, (Instant, String)>,
     /// The uid of the Pod that was deleted last.
     replaced: Option<String>,
     failures: u32,
@@ -119,7 +119,7 @@ impl Rounds {
             followed: None,
             doing: None,
             kept: None,
-            not_kept: None,
+            not_kept: BTreeMap::new(),
             replaced: None,
             failures: 0,
             attempts: BTreeMap::new(),
@@ -187,7 +187,7 @@ impl Rounds {
             let hash = pod.labels().get("controller-revision-hash");
             wanted.revision.as_ref().is_some_and(|revision| hash.is_some_and(|hash| hash != revision))
         };
-        self.not_kept.take_if(|(_, until, _)| *until <= Instant::now());
+        self.not_kept.retain(|_, (until, _)| *until > Instant::now());
         let known = self.known.get_or_insert_with(|| wanted.known()).clone();
         // A word counts once; to have it followed again, a person takes it back and gives it anew.
         let followed = self.followed.get_or_insert_with(|| wanted.followed());
@@ -203,7 +203,7 @@ impl Rounds {
             apart: self.apart.get_or_insert_with(|| wanted.apart()).clone(),
             word: wanted.words().find(|word| !followed.contains(word)),
             attempts: self.attempts.clone(),
-            paused: self.not_kept.as_ref().map(|(member, ..)| *member),
+            paused: self.not_kept.keys().copied().collect(),
             reclone_errant: wanted.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant),
         }
     }

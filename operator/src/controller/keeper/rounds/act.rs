@@ -16,7 +16,7 @@ use crate::controller::apply::words;
 use crate::controller::backoff;
 use crate::controller::keeper::{Wanted, is_member};
 use crate::group::gtid::GtidSet;
-use crate::group::{Action, Group, Ordinal, Route, State, Verdict, Word};
+use crate::group::{ATTEMPTS, Action, Group, Ordinal, Route, State, Verdict, Word};
 use crate::mysql::{Order, Passwords, Statement};
 
 /// The longest pause after an action that failed.
@@ -65,7 +65,7 @@ impl Rounds {
                 self.pause_until = Instant::now() + backoff::pause(self.failures, &doing.what).min(LONGEST_PAUSE);
                 let failure = format!("{}: {error}", doing.what);
                 if let Some((member, _)) = doing.keeps {
-                    self.not_kept = Some((member, Instant::now() + PAUSE_OF_COPIES, failure.clone()));
+                    self.not_kept.insert(member, (Instant::now() + PAUSE_OF_COPIES, failure.clone()));
                 }
                 self.failure = Some(failure);
             }
@@ -114,7 +114,7 @@ impl Rounds {
             });
         }
         let Some(action) = verdict.action else {
-            self.failure = self.not_kept.as_ref().map(|(.., failure)| failure.clone());
+            self.failure = self.not_kept.values().next().map(|(_, failure)| failure.clone());
             return;
         };
         let follows = group.word.filter(|&word| is_done_by(word, action));
@@ -200,9 +200,13 @@ impl Rounds {
         }
     }
 
+    /// Counts an attempt to bring a member back. Nobody gets more than a turn ahead: one that can be helped at last must not wait
+    /// for as long as it could not.
     fn attempt(&mut self, member: Ordinal) {
         let attempts = self.attempts.entry(member).or_default();
         *attempts = attempts.saturating_add(1);
+        let behind = attempts.saturating_sub(ATTEMPTS);
+        self.attempts.values_mut().for_each(|attempts| *attempts = behind.max(*attempts));
     }
 
     fn begin(
