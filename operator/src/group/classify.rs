@@ -170,7 +170,9 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
     if readers.is_empty() {
         readers.insert(living.primary);
     }
-    let errant = group.view(living.primary).map(|primary| errant(group, living, &primary.gtids)).unwrap_or_default();
+    let apart = living.remembers(group);
+    let errant =
+        group.view(living.primary).map(|primary| errant(group, living, &apart, &primary.gtids)).unwrap_or_default();
     let action = next(group, living, &missing, &errant);
     let let_in = match action {
         Some(Action::Join(member)) if !group.is_blank(member) => Some(member),
@@ -184,15 +186,19 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
         errant,
         known: living.has_all().collect(),
         joining: living.recovering().or(let_in),
-        apart: living.remembers(group),
+        apart,
     }
 }
 
 /// The members outside of the group that have transactions which the primary has not, or may have others of the same numbers.
-fn errant(group: &Group, living: &Living<'_>, primary: &GtidSet) -> BTreeMap<Ordinal, GtidSet> {
+fn errant(
+    group: &Group,
+    living: &Living<'_>,
+    apart: &BTreeSet<Ordinal>,
+    primary: &GtidSet,
+) -> BTreeMap<Ordinal, GtidSet> {
     let outside = group.views().filter(|(member, view)| living.state(*member).is_none() && view.joined);
     let own = outside.map(|(member, view)| (member, view.gtids.minus(primary)));
-    let apart = living.remembers(group);
     own.filter(|(member, own)| !own.is_empty() || apart.contains(member)).collect()
 }
 
@@ -343,10 +349,10 @@ fn formation(group: &Group) -> Verdict {
     // Of those who were not in the group at last, only the group's own transactions count, which they have where what is known is
     // not the newest; others are theirs alone.
     let all = union(&joined);
-    let counts = group.uuid.as_ref().map_or_else(|| all.clone(), |uuid| all.of(uuid));
+    let of_group = group.uuid.as_ref().map_or_else(|| all.clone(), |uuid| all.of(uuid));
     let last = joined.iter().filter(|(member, _)| last.contains(member)).map(|(&member, &view)| (member, view));
     let last =
-        whole(&last.collect()).filter(|member| joined.get(member).is_some_and(|view| view.gtids.contains(&counts)));
+        whole(&last.collect()).filter(|member| joined.get(member).is_some_and(|view| view.gtids.contains(&of_group)));
     match last.or_else(|| whole(&joined)) {
         Some(member) => Verdict {
             action: Some(Action::Bootstrap(member)),
