@@ -620,6 +620,15 @@ fn of_two_groups_a_persons_word_says_which_one_counts() {
 }
 
 #[test]
+fn of_two_groups_of_which_none_counts_neither_is_led_to() {
+    let other = Some("aaaaaaaa-0000-4000-8000-333333333333".to_owned());
+    let group = Group { uuid: other, apart: [2].into(), ..two_groups(9, 9) };
+    let verdict = classify(&group);
+    assert_eq!((verdict.route, verdict.apart), (Route::Keep, [2].into()));
+    assert_eq!(classify(&Group { word: Some(Word::Survivor(1)), ..group }).route, Route::To(0));
+}
+
+#[test]
 fn whoever_has_just_left_the_group_is_not_taken_for_another_one() {
     // The third is asked a moment after the others, who have elected and left since.
     let mut group = two_groups(9, 9);

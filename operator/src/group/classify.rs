@@ -31,6 +31,8 @@ fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
     // With nobody who leads on, whoever has the most members was there first.
     let is_led = |one: &Living<'_>| group.led.is_some_and(|led| one.has_online(led));
     let first = several.iter().max_by_key(|one| (one.is_named(group), one.counts(group), is_led(one), one.sees.len()));
+    // Where none of them counts, there is one more, which is away.
+    let first = first.filter(|one| one.counts(group) || one.is_named(group));
     let Some(first) = first else { return verdict(Route::Keep) };
     let others = || several.iter().filter(|one| one.primary != first.primary && one.uuid == first.uuid);
     // Who has just left the one for the other, and is still seen there, was not apart for long.
