@@ -444,6 +444,8 @@ fn who_was_in_another_group_is_told_and_remembered() {
     let split = lines(&told(&group(Condition::Split([1, 2].into()), Some(1), |_| {})));
     let words = "TwoGroups: mysql: there are several groups: clients are led to that of shop-mysql-1; stop that of shop-mysql-2, or";
     assert!(split.contains(words), "{split}");
+    let split = lines(&told(&group(Condition::Split([1, 2].into()), None, |_| {})));
+    assert!(split.contains("clients are led to none of them; stop that of shop-mysql-1, shop-mysql-2, or"), "{split}");
 }
 
 #[test]

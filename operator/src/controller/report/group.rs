@@ -178,11 +178,15 @@ pub(super) fn state(observed: &Observed) -> State {
         }
         Condition::Split(primaries) => {
             let others = primaries.iter().filter(|primary| report.primary != Some(**primary));
-            let (led, others) = (pods(observed, &report.primary), pods(observed, others));
+            let others = pods(observed, others);
+            let led = match report.primary {
+                Some(led) => format!("that of {}", pod(observed, led)),
+                None => "none of them".to_owned(),
+            };
             blocked(
                 "TwoGroups",
                 format!(
-                    "there are several groups: clients are led to that of {led}; stop that of {others}, or take it up by the \
+                    "there are several groups: clients are led to {led}; stop that of {others}, or take it up by the \
                      annotation {} with one of its members",
                     names::SURVIVOR
                 ),
