@@ -9,27 +9,31 @@ help: ## list the targets
 up: ## set everything up on this machine and start it on http://localhost (HTTP_PORT moves the port)
 	@compose/up
 
+# Only what is given to make itself asks for it: a shell may have exported a VOLUMES of another program.
+FORGET := $(if $(filter command,$(origin VOLUMES)),$(VOLUMES))
+
 # The passwords belong to root, as the container that made them did: the same container removes them.
 down: ## stop it; with VOLUMES=1 also forget the data and the passwords
+	@$(if $(filter-out 1,$(FORGET)),$(error VOLUMES is "$(FORGET)": give VOLUMES=1 to forget the data and the passwords, or nothing to keep them))
 	@$(COMPOSE) down --remove-orphans
-	@$(if $(VOLUMES),$(COMPOSE) run --rm --entrypoint rm setup -rf /secrets/root /secrets/app && $(COMPOSE) down --volumes)
+	@$(if $(FORGET),$(COMPOSE) run --rm --entrypoint rm setup -rf /secrets/root /secrets/app && $(COMPOSE) down --volumes)
 
 logs: ## follow the containers' output
 	@$(COMPOSE) logs -f --tail 100
 
-images: ## build the images
+images: ## build the images (EMPLOYEES=… and SEED=… give them a generated data set of that size)
 	@compose/up images
 
 operator-image: ## build the operator's image
 	@compose/up engine && images/base/build && images/binaries tandem-operator && images/build operator
 
-kind-up: operator-image ## start a Kubernetes with kind, and on it the operator and the example on http://localhost
-	@compose/up images && manifests/kind up
+kind-up: ## start a Kubernetes with kind, and on it the operator and the example on http://localhost
+	@manifests/kind check && $(MAKE) --no-print-directory operator-image && compose/up images && manifests/kind up
 
 kind-down: ## delete that Kubernetes
 	@manifests/kind down
 
-data: ## fetch or generate the data set for the image (EMPLOYEES=… and SEED=… size a generated one)
+data: ## fetch or generate the data set alone; images and up do it too, and take EMPLOYEES=… and SEED=… themselves
 	@compose/up engine && images/base/build && images/binaries && images/mysql/data
 
 test: ## install what the tests need and run all that this machine allows

@@ -54,7 +54,10 @@ class _Memory:
 
     def _watch(self):
         while not self.over.wait(SAMPLING):
-            self.most = max(self.most, self.container.usage()[1])
+            self._look()
+
+    def _look(self):
+        self.most = max(self.most, self.container.memory())
 
     def __enter__(self):
         self.thread.start()
@@ -63,17 +66,16 @@ class _Memory:
     def __exit__(self, *_):
         self.over.set()
         self.thread.join()
+        self._look()
 
 
 def measure(stack, database, kind, cores, warm_up, seconds):
     """Warms up, then measures."""
     wrk(stack, kind, cores, warm_up, CONNECTIONS)
     with _Memory(stack.container) as memory:
-        server, _ = stack.container.usage()
-        queries, _ = database.container.usage()
+        server, queries = stack.container.cpu(), database.container.cpu()
         said = wrk(stack, kind, cores, seconds, CONNECTIONS)
-        queries_after, _ = database.container.usage()
-        server_after, now = stack.container.usage()
+        server_after, queries_after = stack.container.cpu(), database.container.cpu()
     thousands = max(said["requests"], 1) / 1000
     return Measured(
         rate=said["requests"] / said["seconds"],
@@ -82,7 +84,7 @@ def measure(stack, database, kind, cores, warm_up, seconds):
         errors=said["errors"],
         server_cpu=(server_after - server) / thousands,
         database_cpu=(queries_after - queries) / thousands,
-        memory=max(memory.most, now),
+        memory=memory.most,
     )
 
 

@@ -1,5 +1,5 @@
-//! The operator's own web server: `/healthz` (the process runs), `/readyz` (it has the API server's answer, and reconciles
-//! or waits for its turn), `/metrics`.
+//! The operator's own web server: `/healthz` (the process runs), `/readyz` (it has the API server's answer, and
+//! reconciles or waits for its turn), `/metrics`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -160,16 +160,16 @@ pub struct Mysql {
     )]
     pub user: String,
     /// A Secret with the keys `root-password` and `password` (the application's). Without it, the operator generates
-    /// one, called NAME-mysql, and makes it anew if somebody deletes it. Changing the passwords in it restarts the database
-    /// with the new ones.
+    /// one, called NAME-mysql, and makes it anew if somebody deletes it. Changing the passwords in it restarts the
+    /// database with the new ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_name")]
     pub credentials_secret: Option<String>,
     /// What an empty volume is loaded with: the data set of the image, a sample of 10,000 employees, or nothing.
     #[serde(default)]
     pub dataset: Dataset,
-    /// Server options, for example `max_connections: "300"`. mysqld checks them when it starts anew with them: a wrong one
-    /// is told in the conditions, and the database is away until it is mended.
+    /// Server options, for example `max_connections: "300"`. mysqld checks them when it starts anew with them: a wrong
+    /// one is told in the conditions, and the database is away until it is mended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::server_options")]
     #[x_kube(
@@ -189,12 +189,13 @@ pub struct Mysql {
         .message("spec.mysql.env must not set what other fields say: database, user, credentialsSecret, dataset"))]
     pub env: Vec<EnvVar>,
     /// ConfigMaps and Secrets whose keys become variables. They win over `config`, and lose against `env` and against
-    /// the variables that the operator owns. What they hold cannot be checked: of a group, they must not set what `config` must not.
+    /// the variables that the operator owns. What they hold cannot be checked: of a group, they must not set what
+    /// `config` must not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::env_from")]
     pub env_from: Vec<EnvFromSource>,
-    /// Whether a member of a group that has transactions of its own is filled anew from another member without a person's
-    /// word. What it had is kept aside in its volume (docs/high-availability.md).
+    /// Whether a member of a group that has transactions of its own is filled anew from another member without a
+    /// person's word. What it had is kept aside in its volume (docs/high-availability.md).
     #[serde(default)]
     pub reclone_errant: bool,
     /// What the container may use. The buffer pool follows the memory limit.
@@ -239,8 +240,8 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::optional_name")]
     pub class_name: Option<String>,
-    /// Lets the volumes grow by themselves: when one of them is used to 80 %, all of them get half as much again. This needs a
-    /// StorageClass that lets volumes grow. `size` stays as it is.
+    /// Lets the volumes grow by themselves: when one of them is used to 80 %, all of them get half as much again. This
+    /// needs a StorageClass that lets volumes grow. `size` stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_grow: Option<AutoGrow>,
 }
@@ -589,8 +590,8 @@ pub struct MysqlStatus {
     /// The UUID of the group that worked last. A person who has it formed anew gives it another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// The words of a person that were followed, or were not needed, as `ANNOTATION=POD`, for as long as the annotations
-    /// stand: none is followed twice.
+    /// The words of a person that were followed, or were not needed, as `ANNOTATION=POD`, for as long as the
+    /// annotations stand: none is followed twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub followed: Vec<String>,
     /// The last time that another member became the primary.
@@ -633,11 +634,12 @@ pub struct MemberStatus {
     /// Whether it is too far behind the primary to be read from.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lags: bool,
-    /// How long ago, in seconds, the transaction was committed that it applies, as it said within the last ten seconds. Not
-    /// for the primary.
+    /// How long ago, in seconds, the transaction was committed that it applies, as it said within the last ten seconds.
+    /// Not for the primary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_seconds: Option<i64>,
-    /// How many of the primary's transactions it has not applied, as of within the last ten seconds. Not for the primary.
+    /// How many of the primary's transactions it has not applied, as of within the last ten seconds. Not for the
+    /// primary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gtid_gap: Option<i64>,
     /// How much of its volume it uses, in percent, as it said within the last half a minute.

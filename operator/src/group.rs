@@ -1,6 +1,6 @@
-//! A database of three or five members, which MySQL's Group Replication keeps together: it elects the primary and fences
-//! a minority, and what it does not do is done here: form the group once, let members join, re-form it after a full
-//! outage, and move the primary before it is restarted.
+//! A database of three or five members, which MySQL's Group Replication keeps together: it elects the primary and
+//! fences a minority, and what it does not do is done here: form the group once, let members join, re-form it after a
+//! full outage, and move the primary before it is restarted.
 //!
 //! Every round gathers what each member says ([`Group`]), and [`classify`] makes one [`Verdict`] of it: how the group
 //! stands, where clients are led, and the one thing to do next. It is pure, and remembers nothing.
@@ -12,7 +12,7 @@ use crate::names;
 mod classify;
 pub mod gtid;
 
-pub use classify::{ATTEMPTS, classify};
+pub use classify::{ATTEMPTS, candidates, classify};
 use gtid::GtidSet;
 
 /// A member's number, which is its Pod's: `NAME-mysql-0` and so on.
@@ -27,6 +27,9 @@ pub struct Group {
     pub members: BTreeMap<Ordinal, Member>,
     /// The members that were in the group when it was last seen to work, with all that the group had.
     pub known: BTreeSet<Ordinal>,
+    /// The members beyond the wanted ones whose volumes are there: they may have been in the group, where nothing is
+    /// known of it.
+    pub kept: BTreeSet<Ordinal>,
     /// Who was being let in then: it may have been in it, with all or a part of that.
     pub joining: Option<Ordinal>,
     /// The members whose Pods are to be replaced: other settings, another image, a node that is emptied.
@@ -35,8 +38,8 @@ pub struct Group {
     pub led: Option<Ordinal>,
     /// The UUID of the group that worked last.
     pub uuid: Option<String>,
-    /// The members that were in another group of the same UUID, and have not been filled anew since: what they have may differ
-    /// from what this group has under the same numbers.
+    /// The members that were in another group of the same UUID, and have not been filled anew since: what they have may
+    /// differ from what this group has under the same numbers.
     pub apart: BTreeSet<Ordinal>,
     /// What a person has decided.
     pub word: Option<Word>,
@@ -65,8 +68,11 @@ pub enum Pod {
     /// There is none.
     #[default]
     Missing,
-    /// It is there, or about to be.
+    /// It is there, and its server has been started.
     Present,
+    /// It is there, and its server has not been started yet: whom the group sees under its name is the one before it,
+    /// which is about to go.
+    Pending,
     /// It is being deleted: what its server says will not hold for long.
     Terminating,
 }
@@ -82,9 +88,12 @@ pub struct View {
     pub sees: Vec<Seen>,
     /// The transactions that it has, received ones included.
     pub gtids: GtidSet,
-    /// Whether it has ever been in the group, and has all that it had there. What one holds that never was, came with its image;
-    /// of one that was being filled when it failed, something may be missing.
+    /// Whether it has ever been in the group, and has all that it had there. What one holds that never was, came with
+    /// its image; of one that was being filled when it failed, something may be missing.
     pub joined: bool,
+    /// Whether it has transactions of a group of another name: its volume was another stack's, or was restored from
+    /// one's.
+    pub foreign: bool,
     /// Whether it is too far behind the primary to be read from.
     pub lags: bool,
 }
@@ -160,6 +169,11 @@ impl Word {
         }
     }
 
+    /// As a person writes it, of that Pod.
+    pub fn written(self, pod: &str) -> String {
+        format!("{}={pod}", self.annotation())
+    }
+
     /// Whom it names.
     pub fn member(self) -> Ordinal {
         match self {
@@ -179,8 +193,8 @@ pub struct Verdict {
     pub readers: BTreeSet<Ordinal>,
     /// The one thing to do; `None` is to wait.
     pub action: Option<Action>,
-    /// Members that are kept out, with the transactions that only they have: none of those that can be told from the group's,
-    /// where a member was in another group.
+    /// Members that are kept out, with the transactions that only they have: none of those that can be told from the
+    /// group's, where a member was in another group.
     pub errant: BTreeMap<Ordinal, GtidSet>,
     /// What to remember as [`Group::known`] from now on.
     pub known: BTreeSet<Ordinal>,
@@ -208,13 +222,13 @@ pub enum Condition {
     /// Nobody is in a group, and no member has all transactions: for each, those that it lacks of the others'. A person
     /// has to decide.
     Diverged(BTreeMap<Ordinal, GtidSet>),
-    /// Nobody is in a group, and these members have lost their data, so many that the others may lack transactions. A
-    /// person has to decide.
+    /// No group is known to work, and these members have lost their data, so many that the others may lack
+    /// transactions. A person has to decide.
     Lost(BTreeSet<Ordinal>),
     /// There are several groups, with these primaries. A person has to decide.
     Split(BTreeSet<Ordinal>),
-    /// The one group that works, with this primary, is not the one that counts: it was given up when a person had another one
-    /// formed, or made by hand beside it. A person has to decide.
+    /// The one group that works, with this primary, is not the one that counts: it was given up when a person had
+    /// another one formed, or made by hand beside it. A person has to decide.
     GivenUp(Ordinal),
 }
 
@@ -234,8 +248,8 @@ pub enum Route {
 pub enum Action {
     /// It forms the group.
     Bootstrap(Ordinal),
-    /// It forms the group anew on a person's word, whatever the others have: under another UUID, by which what they have
-    /// beyond that moment stays known as theirs.
+    /// It forms the group anew on a person's word, whatever the others have: under another UUID, by which what they
+    /// have beyond that moment stays known as theirs.
     Reform(Ordinal),
     /// It joins the group that there is.
     Join(Ordinal),

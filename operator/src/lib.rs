@@ -4,9 +4,10 @@
 //! - [`controller`]: one reconcile, in five steps, each in a file of its own.
 //! - [`names`], [`quantity`]: vocabulary.
 //! - [`group`]: what several MySQL members are told to do, decided without any I/O; [`mysql`] is how they are told.
-//! - [`config`], [`admin`], [`metrics`], [`leader`]: the operator as a program.
+//! - [`config`], [`client`], [`admin`], [`metrics`], [`leader`]: the operator as a program.
 
 pub mod admin;
+pub mod client;
 pub mod config;
 pub mod controller;
 #[expect(unreachable_pub, reason = "KubeSchema repeats each struct inside a function")]

@@ -7,9 +7,10 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use futures_util::future::OptionFuture;
-use kube::{Client, CustomResourceExt};
+use kube::CustomResourceExt;
 use tandem_environment::Environment;
 use tandem_operator::admin::Admin;
+use tandem_operator::client::Clients;
 use tandem_operator::config::Config;
 use tandem_operator::controller;
 use tandem_operator::crd::WebStack;
@@ -72,39 +73,38 @@ async fn operate(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("LISTEN is {}", config.listen))?;
     let admin = Admin::default();
     tokio::spawn(admin.clone().serve(listener));
-    let client = Client::try_default().await.context("finding the cluster")?;
-    let version = client.apiserver_version().await.context("asking the API server")?;
+    let kubernetes = kube::Config::infer().await.context("finding the cluster")?;
+    let clients = Clients::new(kubernetes).context("a client of the cluster")?;
+    let version = clients.patient.apiserver_version().await.context("asking the API server")?;
     admin.ready.store(true, Ordering::Relaxed);
     tracing::info!(kubernetes = version.git_version, namespace = config.watch_namespace, "started");
 
-    let namespace = config.namespace(&client);
-    let mut election = match config.leader_election {
-        true => Some(Election::stand(client.clone(), &namespace, &config.pod_name).await.context("the Lease")?),
-        false => None,
-    };
-    if let Some(election) = &mut election {
-        tracing::info!(namespace, "waiting to become the leader");
-        tokio::select! {
-            won = election.won() => anyhow::ensure!(won, "the election has ended without a result"),
-            _ = stop.changed() => {}
-        }
-    }
-    if !*stop.borrow() {
-        tracing::info!("reconciling");
-        let (mut stop, lost) = (stop.clone(), election.as_ref().map(Election::lost));
-        let end = async move {
+    let namespace = config.namespace(&clients.prompt);
+    // Whoever has lost the Lease goes on as one who waits.
+    while !*stop.borrow() {
+        let candidate = || Election::stand(clients.prompt.clone(), &namespace, &config.pod_name);
+        let mut election = config.leader_election.then(candidate);
+        if let Some(election) = &mut election {
+            tracing::info!(namespace, "waiting to become the leader");
             tokio::select! {
-                Some(()) = OptionFuture::from(lost) => {}
+                () = election.won() => {}
                 _ = stop.changed() => {}
             }
-        };
-        controller::run(client, &config, Arc::clone(&admin.metrics), end).await;
+        }
+        if !*stop.borrow() {
+            tracing::info!("reconciling");
+            let lost = OptionFuture::from(election.as_ref().map(Election::lost));
+            let mut stop = stop.clone();
+            let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+            tokio::select! {
+                () = controller::run(clients.clone(), &config, Arc::clone(&admin.metrics), stopped) => {}
+                Some(()) = lost => tracing::warn!("not the leader any more: what has begun is dropped"),
+            }
+        }
+        if let Some(election) = election.filter(|_| *stop.borrow()) {
+            election.resign().await;
+        }
     }
-    if let Some(election) = election {
-        election.resign().await;
-    }
-    // Whoever lost the Lease starts anew, as one who waits.
-    anyhow::ensure!(*stop.borrow(), "the Lease was lost: another operator reconciles");
     tracing::info!("stopped");
     Ok(())
 }

@@ -202,13 +202,20 @@ impl Metrics {
         *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
     }
 
+    /// From now on it does not.
+    pub fn rest(&self) {
+        self.leader.set(0);
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Everything in Prometheus' text format.
     ///
     /// # Errors
     /// None that the format can produce.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let stacks = store.map(|store| store.state()).unwrap_or_default();
+        // Until all is written: who asks at the same time would count the same stacks once more.
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let stacks = store.as_ref().map(Store::state).unwrap_or_default();
         self.stacks.set(stacks.len() as u64);
         self.conditions.clear();
         for condition in stacks.iter().filter_map(|stack| stack.status.as_ref()).flat_map(|status| &status.conditions) {

@@ -1,9 +1,9 @@
-//! What the operator says to MySQL: it asks each member of a group how it and the group stand, and tells it to form, join
-//! or leave the group. In: an address and a password; out: a [`View`], or why there is none. Every conversation has a time
-//! limit.
+//! What the operator says to MySQL: it asks each member of a group how it and the group stand, and tells it to form,
+//! join or leave the group. In: an address and a password; out: a [`View`], or why there is none. Every conversation
+//! has a time limit.
 //!
-//! Statements go as plain text, since most of these cannot be prepared. What is put into them is the operator's own: names
-//! that it made, and a password of hexadecimal digits.
+//! Statements go as plain text, since most of these cannot be prepared. What is put into them is the operator's own:
+//! names that it made, and a password of hexadecimal digits.
 
 use std::time::Duration;
 
@@ -46,7 +46,8 @@ const COPY: Duration = Duration::from_secs(4 * 3600);
 /// microseconds.
 const LAG: i64 = 10_000_000;
 
-/// Server errors: a wrong password; a server that writes no binary log; a server that has ended to begin anew with what it copied.
+/// Server errors: a wrong password; a server that writes no binary log; a server that has ended to begin anew with what
+/// it copied.
 const ACCESS_DENIED: u16 = 1045;
 const NO_BINARY_LOG: u16 = 1381;
 const RESTARTS: u16 = 3707;
@@ -146,6 +147,12 @@ impl Names {
     }
 }
 
+/// Whether a UUID in lower case may be a stack's group's: `names::group_uuid` makes them of version 8, which no server
+/// gives to itself.
+fn is_any_group(uuid: &str) -> bool {
+    uuid.get(14..15) == Some("8") && uuid.get(19..20) == Some("8")
+}
+
 /// The passwords of root and of the operator's account.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Passwords {
@@ -174,8 +181,8 @@ pub struct Statement {
 pub struct Server {
     address: String,
     connection: Option<MySqlConnection>,
-    /// The question that it is about to answer, one at most. It goes on when nobody waits for it any more: a busy member
-    /// would never get to the end of one that is begun anew each time.
+    /// The question that it is about to answer, one at most. It goes on when nobody waits for it any more: a busy
+    /// member would never get to the end of one that is begun anew each time.
     conversation: JoinSet<Result<(MySqlConnection, Statement), Error>>,
 }
 
@@ -337,7 +344,8 @@ async fn look(connection: &mut MySqlConnection, names: &Names) -> Result<Stateme
     let group: String = itself.try_get_unchecked(7)?;
     let is_cut_off: i64 = itself.try_get_unchecked(8)?;
     let joined = gtids.has_any_from(|uuid| names.is_group(uuid)) && is_cut_off == 0;
-    let view = View { state, group, sees, gtids, joined, lags: lag > LAG };
+    let foreign = gtids.has_any_from(|uuid| is_any_group(uuid) && !names.is_group(uuid));
+    let view = View { state, group, sees, gtids, joined, foreign, lags: lag > LAG };
     Ok(Statement { view, uuid, lag: u64::try_from(lag / 1_000_000).unwrap_or_default(), applied, capable })
 }
 
@@ -351,8 +359,8 @@ fn state_of(word: &str) -> State {
     }
 }
 
-/// What files take, in bytes: tables, undo and temporary tablespaces, the redo log, and what was written to relay logs, of which a
-/// member keeps the last one, of up to 1 GiB.
+/// What files take, in bytes: tables, undo and temporary tablespaces, the redo log, and what was written to relay logs,
+/// of which a member keeps the last one, of up to 1 GiB.
 const FILES: &str = "SELECT CAST( \
     (SELECT COALESCE(SUM(ALLOCATED_SIZE), 0) FROM information_schema.INNODB_TABLESPACES) \
     + (SELECT COALESCE(SUM(SIZE), 0) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES) \
@@ -360,15 +368,16 @@ const FILES: &str = "SELECT CAST( \
         WHERE EVENT_NAME = 'wait/io/file/sql/relaylog') \
     + @@GLOBAL.innodb_redo_log_capacity AS UNSIGNED)";
 
-/// Whether an earlier look at the binary logs still hangs: while a server waits for room on its volume, nobody gets to see
-/// them, and every further look would hold one more of its connections.
+/// Whether an earlier look at the binary logs still hangs: while a server waits for room on its volume, nobody gets to
+/// see them, and every further look would hold one more of its connections.
 const HANGS: &str = "SELECT COUNT(*) FROM performance_schema.processlist \
     WHERE USER = SUBSTRING_INDEX(CURRENT_USER(), '@', 1) AND INFO LIKE 'SHOW BINARY LOGS%'";
 
 /// What no statement shows, in bytes: the system tablespace (12 MiB) and the doublewrite files (16 MiB).
 const UNSEEN: u64 = 28 << 20;
 
-/// How many bytes of its volume a server uses that runs alone, and knows no account of the operator's: it is asked as root.
+/// How many bytes of its volume a server uses that runs alone, and knows no account of the operator's: it is asked as
+/// root.
 ///
 /// # Errors
 /// It does not say.
@@ -393,8 +402,8 @@ async fn sum(mut connection: MySqlConnection) -> Result<u64, Error> {
     Ok(used)
 }
 
-/// Whether a server takes writes as soon as it runs: never; always, and from now on; as its settings say. The first waits
-/// for statements that write, and everybody who wants to write waits for it: it gives up soon.
+/// Whether a server takes writes as soon as it runs: never; always, and from now on; as its settings say. The first
+/// waits for statements that write, and everybody who wants to write waits for it: it gives up soon.
 const READ_ONLY: &str = "SET SESSION lock_wait_timeout = 2; SET PERSIST super_read_only = ON";
 const WRITABLE: &str = "RESET PERSIST IF EXISTS super_read_only; SET GLOBAL read_only = OFF, offline_mode = OFF";
 const AS_SET: &str = "RESET PERSIST IF EXISTS super_read_only";
@@ -422,8 +431,8 @@ impl Order {
         log_in(&self.address, &self.passwords).await
     }
 
-    /// Forms the group, under this UUID where one is given: it is the first member, and the only one for now. One that serves alone
-    /// refuses writes for a fraction of a second.
+    /// Forms the group, under this UUID where one is given: it is the first member, and the only one for now. One that
+    /// serves alone refuses writes for a fraction of a second.
     ///
     /// # Errors
     /// It cannot, and serves alone as before where it did.
@@ -481,8 +490,8 @@ impl Order {
         run(connection, "SET GLOBAL offline_mode = OFF").await
     }
 
-    /// Writes the group's first transaction: who has it was in the group. Of a copy that was cut off, nothing is told any more: what
-    /// there is counts now.
+    /// Writes the group's first transaction: who has it was in the group. Of a copy that was cut off, nothing is told
+    /// any more: what there is counts now.
     ///
     /// # Errors
     /// It is not the primary, or not yet: a server takes writes a moment after it was elected.
@@ -511,8 +520,8 @@ impl Order {
         run(connection, "STOP GROUP_REPLICATION").await?;
         // An attempt to form a group that was cut off leaves it on: whoever joins would form a second one.
         run(connection, "SET GLOBAL group_replication_bootstrap_group = OFF").await?;
-        // What is persisted wins over the settings of a server that runs alone: the next time it starts, the group may have
-        // another primary.
+        // What is persisted wins over the settings of a server that runs alone: the next time it starts, the group may
+        // have another primary.
         run(connection, if self.alone { READ_ONLY } else { AS_SET }).await?;
         let seeds: Vec<_> = seeds.iter().map(|&seed| format!("{}:{PORT}", self.names.host(seed))).collect();
         run(connection, &format!("SET GLOBAL group_replication_group_seeds = '{}'", seeds.join(","))).await?;
@@ -541,7 +550,8 @@ impl Order {
         limited(COPY, async { run(&mut self.log_in().await?, &copy).await }).await
     }
 
-    /// Replaces all its data by that of `donor`, who is in the group of this UUID. The server ends afterwards, and starts anew.
+    /// Replaces all its data by that of `donor`, who is in the group of this UUID. The server ends afterwards, and
+    /// starts anew.
     ///
     /// # Errors
     /// It cannot.
@@ -566,8 +576,9 @@ impl Order {
         .await
     }
 
-    /// How many bytes of its volume it uses. Beside `du`, on three members of 220 to 840 MiB, this was too little by 0.2 to
-    /// 2 MiB. It leaves out what was kept aside, and relay logs that were written before the server's last start.
+    /// How many bytes of its volume it uses. Beside `du`, on three members of 220 to 840 MiB, this was too little by
+    /// 0.2 to 2 MiB. It leaves out what was kept aside, and relay logs that were written before the server's last
+    /// start.
     ///
     /// # Errors
     /// It does not say.
@@ -612,6 +623,8 @@ mod tests {
         assert!(
             names.is_group(&group) && names.is_group(&one) && !names.is_group("3f8a1c05-9b2e-8d41-8a78-0123456789ab")
         );
+        assert!(is_any_group(&one) && is_any_group("3f8a1c05-9b2e-8d41-8a78-0123456789ab"));
+        assert!(!is_any_group("3e11fa47-71ca-11e1-9e33-c80aa9429562"), "a server's own");
         assert!(format!("{one}:1").parse::<GtidSet>().unwrap().has_any_from(|uuid| names.is_group(uuid)));
     }
 

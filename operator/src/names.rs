@@ -16,7 +16,8 @@ pub const OPERATOR: &str = "tandem-operator";
 /// On every object that was applied: a checksum of what was asked for.
 pub const APPLIED: &str = "tandem.dev/applied";
 
-/// On a Pod template: a checksum of the ConfigMaps and Secrets that the Pods read, so that a change rolls them.
+/// On a Pod template, and on a migration's Job: a checksum of what people have asked for, so that a change takes
+/// effect.
 pub const CONFIG: &str = "tandem.dev/config";
 
 /// In the credentials' Secret: root's password.
@@ -34,7 +35,8 @@ pub const GROUP: &str = "tandem.dev/group";
 /// On the Pod of a server that runs alone: the UUID of the group that it would be the first member of.
 pub const FUTURE_GROUP: &str = "tandem.dev/future-group";
 
-/// On each Pod of a StatefulSet, by Kubernetes: its own name. The Service for writes selects the primary of a group by it.
+/// On each Pod of a StatefulSet, by Kubernetes: its own name. The Service for writes selects the primary of a group by
+/// it.
 pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// In the place of a Pod's name: no Pod of a StatefulSet is called so.
@@ -46,8 +48,8 @@ pub const ROLE: &str = "tandem.dev/role";
 /// On the Pod of a group's member that may be read from: `true`.
 pub const READS: &str = "tandem.dev/reads";
 
-/// The condition of a group member's Pod without which it is not ready: it is in the group. While it is not, no other Pod of
-/// the group may be evicted.
+/// The condition of a group member's Pod without which it is not ready: it is in the group. While it is not, no other
+/// Pod of the group may be evicted.
 pub const IN_GROUP: &str = "tandem.dev/in-group";
 
 /// On a stack: the Pod that shall be the primary.
@@ -119,8 +121,8 @@ pub fn group(stack: &WebStack, cluster_domain: &str) -> mysql::Names {
     mysql::Names { set: Component::Mysql.of(stack), domain, group: group_uuid(stack) }
 }
 
-/// The UUID under which a stack's group is formed first. It comes from the stack's name: volumes that outlive the stack are
-/// known again by the next one of that name.
+/// The UUID under which a stack's group is formed first. It comes from the stack's name: volumes that outlive the stack
+/// are known again by the next one of that name.
 pub fn group_uuid(stack: &WebStack) -> String {
     let namespace = stack.namespace().unwrap_or_default();
     let digest = hex(&Sha256::digest(format!("{OPERATOR} group {namespace}/{}", stack.name_any())));

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod fixture;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fixture::{admitted, built, object, observed, stack};
@@ -21,6 +22,7 @@ use tandem_operator::controller::observe::Observed;
 use tandem_operator::controller::storage::Usage;
 use tandem_operator::crd::{MysqlStatus, WebStack, WebStackStatus};
 use tandem_operator::group::{Condition, State};
+use tandem_operator::names::CONFIG;
 
 /// The WebStack of a file in `manifests/examples`, as a cluster would hold it.
 fn example(file: &str) -> WebStack {
@@ -185,6 +187,69 @@ fn a_migration_of_a_volume_that_was_lost_is_run_once_more() {
     assert_eq!((migration::stage(&lost), built(&lost).objects.jobs.len()), (migration::Stage::Runs, 1), "and comes");
 }
 
+/// A cluster where the migration of `web` has begun, and has not succeeded.
+fn migrating(web: Value) -> Observed {
+    let mut observed = running(json!({"mysql": {}, "web": web}));
+    observed.live.jobs = built(&observed).objects.jobs;
+    observed
+}
+
+#[rstest]
+#[case::credentials_of_the_registry(json!({"mysql": {}, "imagePullSecrets": [{"name": "registry"}]}))]
+#[case::memory(json!({"mysql": {}, "web": {"resources": {"limits": {"memory": "1Gi"}}}}))]
+#[case::a_variable(json!({"mysql": {}, "web": {"env": [{"name": "LOG_LEVEL", "value": "warn"}]}}))]
+#[case::nodes(json!({"mysql": {}, "web": {"tolerations": [{"operator": "Exists"}]}}))]
+fn a_migration_that_has_not_succeeded_is_made_anew_as_the_spec_says_now(#[case] spec: Value) {
+    let observed = changed(migrating(json!({})), spec.clone());
+    let wanted = built(&observed).objects;
+    assert_eq!((migration::stage(&observed), wanted.jobs.len()), (migration::Stage::Runs, 0), "it goes");
+    let mut gone = observed.clone();
+    gone.live.jobs.clear();
+    let now = built(&gone).objects.jobs;
+    assert_eq!(now[0].name_any(), observed.live.jobs[0].name_any());
+    assert_ne!(now, observed.live.jobs);
+    let mut succeeded = observed;
+    succeeded.live.jobs[0].status = Some(object(json!({"succeeded": 1})));
+    assert_eq!((migration::stage(&succeeded), built(&succeeded).objects.jobs.len()), (migration::Stage::Done, 1));
+}
+
+#[rstest]
+#[case::the_same_spec(json!({"mysql": {}}))]
+#[case::more_pods(json!({"mysql": {}, "web": {"replicas": 7}}))]
+#[case::another_service(json!({"mysql": {}, "web": {"service": {"port": 8080}}}))]
+fn a_migration_goes_on_whatever_does_not_concern_it(#[case] spec: Value) {
+    let mut observed = changed(migrating(json!({})), spec);
+    // As the API server has completed it.
+    observed.live.jobs[0].spec = None;
+    observed.live.jobs[0].labels_mut().insert("controller-uid".to_owned(), "1".to_owned());
+    assert_eq!(built(&observed).objects.jobs.len(), 1);
+}
+
+#[test]
+fn two_migrations_never_run_at_once() {
+    let mut observed = changed(migrating(json!({"image": "b"})), json!({"mysql": {}, "web": {"image": "c"}}));
+    let waits = |observed: &Observed| {
+        assert_eq!(image(&deployment(observed)), "b", "the web tier stays on its version meanwhile");
+        (migration::stage(observed), built(observed).objects.jobs.len())
+    };
+    assert_eq!(waits(&observed), (migration::Stage::WaitsForAnother, 0));
+    let mut next = observed.clone();
+    next.live.jobs[0].status = Some(object(json!({"succeeded": 1})));
+    assert_eq!(waits(&next), (migration::Stage::Runs, 1), "one that has succeeded is in nobody's way");
+    observed.live.jobs.clear();
+    let pod = |phase: &str| {
+        let labels =
+            json!({"app.kubernetes.io/component": "migration", "batch.kubernetes.io/job-name": "shop-migrate-1"});
+        object(json!({"metadata": {"name": "m", "labels": labels}, "status": {"phase": phase}}))
+    };
+    observed.pods = vec![pod("Failed"), pod("Running")];
+    assert_eq!(waits(&observed), (migration::Stage::WaitsForAnother, 0));
+    let mut guest: Pod = pod("Running");
+    guest.labels_mut().remove("batch.kubernetes.io/job-name");
+    observed.pods = vec![pod("Failed"), pod("Succeeded"), guest];
+    assert_eq!(waits(&observed), (migration::Stage::Runs, 1), "who only has our labels is no migration");
+}
+
 #[test]
 fn a_version_without_a_migration_does_not_wait() {
     let observed = running(json!({"mysql": {}, "web": {"image": "a", "migrateCommand": []}}));
@@ -244,6 +309,8 @@ fn a_volume_grows_by_its_claim_and_the_template_stays() {
     let mut larger = observed;
     larger.live.claims = vec![object(claim("30Gi"))];
     assert_eq!(size(&larger), "30Gi", "volumes never shrink");
+    let exponent = |size: &str| changed(larger.clone(), json!({"mysql": {"storage": {"size": size}}}));
+    assert_eq!((size(&exponent("20e9")), size(&exponent("40e9"))), ("30Gi".to_owned(), "40e9".to_owned()));
 }
 
 #[rstest]
@@ -254,6 +321,7 @@ fn a_volume_grows_by_its_claim_and_the_template_stays() {
 #[case::at_most_the_limit("12Gi", [99, 10], ["10Gi", "10Gi"], ["12Gi", "12Gi"])]
 #[case::no_further_than_the_limit("12Gi", [99, 10], ["12Gi", "12Gi"], ["12Gi", "12Gi"])]
 #[case::never_smaller("12Gi", [99, 10], ["30Gi", "10Gi"], ["30Gi", "12Gi"])]
+#[case::a_limit_with_an_exponent("20e9", [10, 80], ["10Gi", "10Gi"], ["15Gi", "15Gi"])]
 fn volumes_of_a_group_grow_by_themselves_up_to_a_limit(
     #[case] limit: &str,
     #[case] used: [i32; 2],
@@ -305,6 +373,61 @@ fn suspended_means_no_pods_and_nothing_that_makes_some() {
     assert!(objects.autoscalers.is_empty() && objects.jobs.is_empty());
 }
 
+/// A running stack, after the Secrets that its Pods read were deleted.
+fn bereft(before: Value, after: Value) -> Observed {
+    let missing = |mut spec: Value| {
+        let from = json!([{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "token"}}}]);
+        spec["web"]["env"] = from.clone();
+        spec["mysql"]["env"] = from;
+        spec
+    };
+    let mut observed = running(before);
+    observed.live.jobs.clear();
+    changed(observed, missing(after))
+}
+
+#[rstest]
+#[case::nothing_changes(json!({"mysql": {}}), None, None)]
+#[case::suspended(json!({"mysql": {}, "suspend": true}), Some(0), Some(0))]
+#[case::more_web_pods(json!({"mysql": {}, "web": {"replicas": 5}}), None, Some(5))]
+#[case::a_group(json!({"mysql": {"instances": 3}}), None, None)]
+fn a_tier_with_a_problem_keeps_its_pods_but_for_their_number(
+    #[case] spec: Value,
+    #[case] mysql: Option<i32>,
+    #[case] web: Option<i32>,
+) {
+    let observed = bereft(json!({"mysql": {}}), spec);
+    let objects = built(&observed).objects;
+    let sets: Vec<_> = objects.stateful_sets.into_iter().map(|set| set.spec.unwrap()).collect();
+    let deployments: Vec<_> = objects.deployments.into_iter().map(|deployment| deployment.spec.unwrap()).collect();
+    assert_eq!(sets.first().and_then(|set| set.replicas), mysql);
+    assert_eq!(deployments.first().and_then(|deployment| deployment.replicas), web);
+    let live = |observed: &Observed| observed.stateful_set().unwrap().spec.clone().unwrap().template;
+    assert!(sets.iter().all(|set| set.template == live(&observed)));
+    let live = observed.deployment().unwrap().spec.clone().unwrap().template;
+    assert!(deployments.iter().all(|deployment| deployment.template == live));
+}
+
+#[test]
+fn members_come_back_whatever_is_missing() {
+    let mut observed = bereft(json!({"mysql": {"instances": 3}}), json!({"mysql": {"instances": 3}}));
+    assert!(built(&observed).objects.stateful_sets.is_empty());
+    observed.live.stateful_sets[0].spec.as_mut().unwrap().replicas = Some(0);
+    assert_eq!(stateful_set(&observed).spec.unwrap().replicas, Some(3));
+}
+
+#[test]
+fn a_suspended_stack_has_no_migration_whatever_is_missing() {
+    let mut observed = bereft(json!({"mysql": {}}), json!({"mysql": {}}));
+    observed.live.jobs = built(&running(json!({"mysql": {}}))).objects.jobs;
+    assert!(built(&observed).keeps_migration);
+    let mut suspended = (*observed.stack).clone();
+    suspended.spec.suspend = true;
+    observed.stack = Arc::new(suspended);
+    let built = built(&observed);
+    assert!(built.objects.jobs.is_empty() && !built.keeps_migration, "it goes");
+}
+
 #[test]
 fn a_database_that_was_a_group_stays_one() {
     let mut observed = running(json!({"mysql": {}}));
@@ -312,12 +435,9 @@ fn a_database_that_was_a_group_stays_one() {
     observed.live.claims = vec![claim(0)];
     assert!(!observed.is_group());
     let alone = stateful_set(&observed).spec.unwrap();
-    let strategy = |set: &StatefulSetSpec| set.update_strategy.clone().unwrap().type_.unwrap();
-    assert_eq!(strategy(&alone), "RollingUpdate");
     observed.live.claims.push(claim(1));
     assert!(observed.is_group());
     let member = stateful_set(&observed).spec.unwrap();
-    assert_eq!(strategy(&member), "OnDelete");
     let gates = |set: StatefulSetSpec| set.template.spec.unwrap().readiness_gates.unwrap_or_default();
     assert_eq!(gates(alone).len(), 0);
     assert_eq!(gates(member)[0].condition_type, "tandem.dev/in-group");
@@ -422,6 +542,8 @@ fn report(size: u32) -> Report {
         outdated: Default::default(),
         leaving: None,
         followed: Default::default(),
+        needless: Default::default(),
+        candidates: Default::default(),
         failure: None,
         failover: None,
     }
@@ -459,7 +581,11 @@ fn whoever_was_in_the_group_comes_back_after_a_suspension_before_fewer_are_wante
     };
     assert_eq!(pods(1, &["shop-mysql-0", "shop-mysql-1", "shop-mysql-2"]), 3);
     assert_eq!(pods(1, &["shop-mysql-1"]), 2);
-    assert_eq!(pods(1, &[]), 1);
+    assert_eq!(pods(1, &[]), 3, "nobody knows who was in the group: whoever has a volume may have been");
+    let mut going = running(json!({"mysql": {}}));
+    let goes = json!({"name": "data-shop-mysql-2", "deletionTimestamp": "2026-01-31T12:00:00Z"});
+    going.live.claims = vec![object(json!({"metadata": goes}))];
+    assert!(!going.is_group(), "that one is about to be deleted");
     assert_eq!(pods(5, &["shop-mysql-0"]), 5);
 }
 
@@ -501,23 +627,109 @@ fn clients_of_a_group_are_led_and_members_reach_each_other() {
 
 #[test]
 fn a_pod_that_waits_for_ever_makes_way_for_the_next_version() {
-    let pod = |revision: &str, waiting: Value| {
-        object(json!({
-            "metadata": {"name": "shop-mysql-0", "labels": {
-                "app.kubernetes.io/component": "mysql", "controller-revision-hash": revision,
-            }},
-            "status": {"containerStatuses": [{
-                "name": "mysql", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
-                "state": {"waiting": waiting},
-            }]},
-        }))
-    };
     let stuck = |revision, waiting| {
         let mut observed = running(json!({"mysql": {}}));
-        observed.pods = vec![pod(revision, waiting)];
-        built(&observed).stuck_pods.len()
+        let mut pod = pod_of(&observed, revision);
+        pod.status = Some(object(json!({"containerStatuses": [{
+            "name": "mysql", "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": waiting},
+        }]})));
+        observed.pods = vec![pod];
+        built(&observed).outdated_pods.len()
     };
     assert_eq!(stuck("shop-mysql-1", json!({"reason": "ImagePullBackOff"})), 1);
     assert_eq!(stuck("shop-mysql-2", json!({"reason": "ImagePullBackOff"})), 0, "it is of the new version");
     assert_eq!(stuck("shop-mysql-1", json!({"reason": "ContainerCreating"})), 0, "it starts");
+    let crashed = |config: &str| {
+        let mut observed = running(json!({"mysql": {"instances": 3}}));
+        let mut pod = pod_of(&observed, "shop-mysql-1");
+        pod.annotations_mut().insert(CONFIG.to_owned(), config.to_owned());
+        pod.status = Some(object(json!({"containerStatuses": [{
+            "name": "mysql", "image": "x", "imageID": "", "ready": false, "restartCount": 1,
+            "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 137}},
+        }]})));
+        observed.pods = vec![pod];
+        built(&observed).outdated_pods.len()
+    };
+    let asked = running(json!({"mysql": {"instances": 3}})).live.stateful_sets.remove(0).spec.unwrap().template;
+    assert_eq!(crashed(&asked.metadata.unwrap().annotations.unwrap()[CONFIG]), 0, "a newer operator lets it recover");
+    assert_eq!(crashed("of an earlier spec"), 1);
+}
+
+/// The Pod that was made from the live StatefulSet when that had this revision.
+fn pod_of(observed: &Observed, revision: &str) -> Pod {
+    let template = observed.live.stateful_sets[0].spec.clone().unwrap().template;
+    let mut metadata = template.metadata.unwrap();
+    metadata.name = Some("shop-mysql-0".to_owned());
+    metadata.labels.as_mut().unwrap().insert("controller-revision-hash".to_owned(), revision.to_owned());
+    Pod { metadata, ..Pod::default() }
+}
+
+#[test]
+fn a_server_is_restarted_by_what_people_change_and_by_nothing_that_a_newer_operator_does() {
+    let mut observed = running(json!({"mysql": {}}));
+    observed.pods = vec![pod_of(&observed, "shop-mysql-1")];
+    let outdated =
+        |observed: &Observed| built(observed).outdated_pods.iter().map(ResourceExt::name_any).collect::<Vec<_>>();
+    // The newer one: whatever it adds, the revision is another one.
+    assert!(observed.template().unwrap().differs(&observed.pods[0]));
+    assert_eq!(outdated(&observed), [""; 0]);
+    let mut asked = changed(observed.clone(), json!({"mysql": {"config": {"max_connections": "9"}}}));
+    assert_eq!(outdated(&asked), [""; 0], "Kubernetes has not got it yet");
+    asked.live.stateful_sets[0].spec = stateful_set(&asked).spec;
+    assert_eq!(outdated(&asked), ["shop-mysql-0"]);
+    asked.live.stateful_sets[0].metadata.generation = Some(2);
+    assert_eq!(outdated(&asked), [""; 0], "nor has it made a revision of it");
+    asked.live.stateful_sets[0].metadata.generation = None;
+    asked.pods[0].metadata.deletion_timestamp = Some(object(json!("2026-01-31T12:00:00Z")));
+    assert_eq!(outdated(&asked), [""; 0], "it goes already");
+    // By kubectl rollout restart.
+    let by_hand = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-31T12:00:00Z"});
+    let mut restarted = observed.clone();
+    let template = &mut restarted.live.stateful_sets[0].spec.as_mut().unwrap().template;
+    template
+        .metadata
+        .as_mut()
+        .unwrap()
+        .annotations
+        .as_mut()
+        .unwrap()
+        .extend::<BTreeMap<String, String>>(object(by_hand));
+    assert_eq!(outdated(&restarted), ["shop-mysql-0"]);
+    // Members are replaced by their group's keeper.
+    let mut grouped = changed(asked, json!({"mysql": {"instances": 3}}));
+    grouped.pods = observed.pods.clone();
+    assert_eq!(outdated(&grouped), [""; 0]);
+}
+
+#[test]
+fn what_people_have_asked_for_has_the_same_checksum_in_all_versions() {
+    let checksum = |spec: Value| {
+        let observed = observed(stack(spec), &["shop-mysql"]);
+        stateful_set(&observed).spec.unwrap().template.metadata.unwrap().annotations.unwrap()[CONFIG].clone()
+    };
+    // Another value would restart every database when the operator is upgraded.
+    assert_eq!(checksum(json!({"mysql": {}})), "cb7064902a296fba0f1151d0a42590a9");
+    assert_ne!(checksum(json!({"mysql": {"config": {"max_connections": "9"}}})), checksum(json!({"mysql": {}})));
+    assert_eq!(
+        checksum(json!({"mysql": {"instances": 3, "storage": {"size": "7Gi"}}})),
+        checksum(json!({"mysql": {}}))
+    );
+}
+
+#[test]
+fn the_service_for_reads_comes_with_the_group_and_stays() {
+    let reads = |observed: &Observed| {
+        let services = built(observed).objects.services;
+        services.iter().any(|service| service.name_any() == "shop-mysql-read")
+    };
+    let mut observed = running(json!({"mysql": {}}));
+    assert!(!reads(&observed));
+    observed = changed(observed, json!({"mysql": {"instances": 3}}));
+    assert!(reads(&observed));
+    observed.live = built(&observed).objects;
+    // Its other volumes were deleted: it is no group any more.
+    observed = changed(observed, json!({"mysql": {}}));
+    observed.live.claims.clear();
+    assert!(!observed.is_group() && reads(&observed));
 }

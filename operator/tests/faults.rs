@@ -1,6 +1,8 @@
 //! The API server's faults and late news: whatever it answers in between, and however far the watches are behind,
 //! reconciling again ends where it would have ended without.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where its tools do")]
+
 #[cfg(test)]
 mod fixture;
 
@@ -11,6 +13,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 use tandem_operator::controller::reconcile;
+use tandem_operator::crd::WebStack;
 
 /// A cluster with a new stack in it.
 fn cluster() -> Cluster {
@@ -52,6 +55,41 @@ async fn in_a_namespace_that_is_being_deleted_one_try_is_enough() {
     let done = reconcile(Arc::new(cluster.stack()), context).await;
     assert!(done.is_ok(), "{done:?}");
     assert_eq!(cluster.api().writes, 1);
+}
+
+/// The reason and the message of a condition.
+fn told(stack: &WebStack, type_: &str) -> (String, String) {
+    let mut conditions = stack.status.iter().flat_map(|status| &status.conditions);
+    let found = conditions.find(|condition| condition.type_ == type_).unwrap();
+    (found.reason.clone(), found.message.clone())
+}
+
+#[rstest]
+#[case::refused(Fault::Status(403), "a fault")]
+#[case::failing(Fault::Status(500), "a fault")]
+#[case::without_an_answer(Fault::Hangs, "no answer within 10 s")]
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_is_told_and_keeps_no_group_from_being_looked_after(
+    #[case] fault: Fault,
+    #[case] why: &str,
+) {
+    let theirs = json!([{"secretRef": {"name": "theirs", "optional": true}}]);
+    let mut cluster = Cluster::new(json!({"mysql": {"instances": 3}, "web": {"envFrom": theirs}}));
+    cluster.settle().await;
+    let before = cluster.objects();
+    cluster.api().broken.insert("/api/v1/namespaces/default/secrets/theirs".to_owned(), fault);
+    let context = cluster.context();
+    // An operator that has just begun: the second time, the keeper has told.
+    for _ in 0..2 {
+        let done = reconcile(Arc::new(cluster.stack()), Arc::clone(&context)).await;
+        assert_eq!(done.unwrap_err().to_string(), format!("observing: Secret theirs: {why}"));
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    let stack = cluster.stack();
+    let expected = format!("web: Secret theirs cannot be read: {why}");
+    assert_eq!(told(&stack, "WebReady"), ("ReferenceUnreadable".to_owned(), expected));
+    assert_ne!(told(&stack, "Degraded").0, "NotAsked");
+    assert_eq!(differences(&cluster.objects(), &before), Vec::<String>::new(), "the tier is left as it is");
 }
 
 /// Each request is hit once.

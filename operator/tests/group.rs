@@ -1,5 +1,6 @@
-//! A group of servers in memory, with faults and an operator that classifies what it is told and acts: whatever happens in
-//! whatever order, there are never two groups, no acknowledged transaction is lost, and when the faults stop, all is well.
+//! A group of servers in memory, with faults and an operator that classifies what it is told and acts: whatever happens
+//! in whatever order, there are never two groups, no acknowledged transaction is lost, and when the faults stop, all is
+//! well.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
@@ -10,7 +11,7 @@ use proptest::test_runner::RngSeed;
 use rstest::rstest;
 use tandem_operator::group::gtid::GtidSet;
 use tandem_operator::group::{
-    Action, Condition, Group, Member, Ordinal, Pod, Route, Seen, State, Verdict, View, Word, classify,
+    Action, Condition, Group, Member, Ordinal, Pod, Route, Seen, State, Verdict, View, Word, candidates, classify,
 };
 
 /// How many rounds a member that cannot reach the majority waits before it leaves the group with an error.
@@ -29,6 +30,8 @@ struct Server {
     joined: bool,
     /// In the group, but without all of its data yet.
     recovering: bool,
+    /// It has no Pod yet.
+    absent: bool,
     failed: bool,
     full: bool,
     data: BTreeSet<u64>,
@@ -178,13 +181,18 @@ impl World {
             let answers = server.up && !server.hidden;
             (
                 ordinal,
-                Member { pod: Pod::Present, view: answers.then(|| self.view(ordinal, server)), full: server.full },
+                Member {
+                    pod: if server.absent { Pod::Missing } else { Pod::Present },
+                    view: answers.then(|| self.view(ordinal, server)),
+                    full: server.full,
+                },
             )
         };
         Group {
             wanted: self.wanted,
             members: self.servers.iter().map(member).collect(),
             known: self.known.clone(),
+            kept: self.servers.keys().copied().filter(|member| *member >= self.wanted).collect(),
             joining: self.joining,
             outdated: self.outdated.clone(),
             led: None,
@@ -206,8 +214,8 @@ impl World {
         };
         let seen = |&member: &Ordinal| Seen {
             member: Some(member),
-            // It takes a while until somebody who does not answer is seen as such. A server that has started again is not
-            // the member that it was.
+            // It takes a while until somebody who does not answer is seen as such. A server that has started again is
+            // not the member that it was.
             state: match self.servers.get(&member) {
                 Some(other) if server.cut_off > 0 && other.group != server.group => State::Unreachable,
                 _ if server.cut_off > 0 && !self.reaches(ordinal, member) => State::Unreachable,
@@ -217,7 +225,8 @@ impl World {
             primary: server.believes == Some(member),
         };
         let sees = server.sees.iter().map(seen).collect();
-        View { state, group: NAME.to_owned(), sees, gtids: gtids(&server.data), joined: server.joined, lags: false }
+        let (gtids, joined) = (gtids(&server.data), server.joined);
+        View { state, group: NAME.to_owned(), sees, gtids, joined, foreign: false, lags: false }
     }
 
     /// The operator: looks, decides, remembers, and acts, unless it dies in between.
@@ -318,7 +327,7 @@ impl World {
     /// Everything runs and reaches everything.
     fn mend(&mut self) {
         for server in self.servers.values_mut() {
-            (server.up, server.side, server.hidden) = (true, 0, false);
+            (server.up, server.absent, server.side, server.hidden) = (true, false, 0, false);
         }
     }
 
@@ -351,6 +360,7 @@ enum Event {
     Outdate(u32),
     Scale(u32),
     Prefer(u32),
+    MakeAnew(u32),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -368,6 +378,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => (0..5_u32).prop_map(Event::Outdate),
         1 => prop::sample::select(vec![3_u32, 5]).prop_map(Event::Scale),
         1 => (0..5_u32).prop_map(Event::Prefer),
+        1 => prop::sample::select(vec![1_u32, 3, 5]).prop_map(Event::MakeAnew),
     ];
     prop::collection::vec(one, 0..120)
 }
@@ -387,6 +398,16 @@ impl World {
                 }
             }
             Event::Prefer(member) => self.word = Some(Word::Primary(member)),
+            // Volumes alone outlive a stack.
+            Event::MakeAnew(wanted) => {
+                for ordinal in self.servers.keys().copied().collect::<Vec<_>>() {
+                    self.kill(ordinal);
+                    self.server(ordinal).absent = true;
+                }
+                (self.known, self.joining, self.word) = Default::default();
+                self.outdated.clear();
+                self.apply(Event::Scale(wanted));
+            }
             Event::Kill(member)
             | Event::Stop(member)
             | Event::Start(member)
@@ -402,7 +423,10 @@ impl World {
                 self.leave(member);
                 self.kill(member);
             }
-            Event::Start(member) => self.server(member).up = true,
+            Event::Start(member) => {
+                let server = self.server(member);
+                (server.up, server.absent) = (true, false);
+            }
             Event::Move(member, side) => self.server(member).side = side,
             Event::Hide(member) => self.server(member).hidden = true,
             Event::Show(member) => self.server(member).hidden = false,
@@ -453,7 +477,8 @@ fn inside(all: &[Ordinal], primary: Ordinal, last: u64) -> View {
 /// One that is in none.
 fn outside(last: u64) -> View {
     let gtids = gtids(&(1..=last).collect());
-    View { state: State::Offline, group: NAME.to_owned(), sees: Vec::new(), gtids, joined: true, lags: false }
+    let (joined, foreign, lags) = (true, false, false);
+    View { state: State::Offline, group: NAME.to_owned(), sees: Vec::new(), gtids, joined, foreign, lags }
 }
 
 /// One that cannot reach the others of its group.
@@ -467,6 +492,11 @@ fn cut_off(all: &[Ordinal], member: Ordinal, primary: Ordinal) -> View {
 
 fn blank() -> View {
     View { joined: false, ..outside(0) }
+}
+
+/// One whose volume was another stack's.
+fn foreign(last: u64) -> View {
+    View { joined: false, foreign: true, ..outside(last) }
 }
 
 fn with(mut view: View, number: u64) -> View {
@@ -484,7 +514,6 @@ fn three(views: [Option<View>; 3]) -> Group {
 const ALL: &[Ordinal] = &[0, 1, 2];
 
 #[rstest]
-#[case::never_formed_and_one_silent([Some(blank()), Some(blank()), None], "Outage({2})", Route::Keep, None)]
 #[case::all_well([Some(inside(ALL, 1, 9)), Some(inside(ALL, 1, 9)), Some(inside(ALL, 1, 9))], "Healthy", Route::To(1), None)]
 #[case::one_has_left(
     [Some(inside(&[0, 1], 1, 9)), Some(inside(&[0, 1], 1, 9)), Some(outside(7))],
@@ -519,6 +548,15 @@ const ALL: &[Ordinal] = &[0, 1, 2];
 )]
 #[case::all_are_back_and_two_have_lost_their_volumes(
     [Some(blank()), Some(outside(8)), Some(blank())], "Lost({0, 2})", Route::Nobody, None
+)]
+#[case::one_is_cut_off_and_the_others_have_lost_their_volumes(
+    [Some(cut_off(ALL, 0, 0)), Some(blank()), Some(blank())], "Lost({1, 2})", Route::Nobody, None
+)]
+#[case::one_is_away_and_the_others_have_lost_their_volumes(
+    [None, Some(blank()), Some(blank())], "Lost({1, 2})", Route::Keep, None
+)]
+#[case::one_is_cut_off_and_only_one_has_lost_its_volume(
+    [Some(cut_off(ALL, 0, 0)), Some(blank()), None], "NoQuorum", Route::Nobody, None
 )]
 #[case::two_groups(
     [Some(inside(&[0, 1], 0, 9)), Some(inside(&[0, 1], 0, 9)), Some(inside(&[2], 2, 9))],
@@ -773,8 +811,10 @@ fn a_word_is_not_needed_where_one_member_has_everything() {
 
 #[test]
 fn a_group_that_never_was_is_formed_by_the_first_member() {
-    let group = Group { known: BTreeSet::new(), ..three([Some(blank()), Some(blank()), Some(blank())]) };
-    let verdict = classify(&group);
+    let group = |last| Group { known: BTreeSet::new(), ..three([Some(blank()), Some(blank()), last]) };
+    let verdict = classify(&group(None));
+    assert_eq!((verdict.condition, verdict.route, verdict.action), (Condition::Outage([2].into()), Route::Keep, None));
+    let verdict = classify(&group(Some(blank())));
     assert_eq!((verdict.condition, verdict.route), (Condition::New, Route::Nobody));
     assert_eq!(verdict.action, Some(Action::Bootstrap(0)));
 }
@@ -786,12 +826,14 @@ fn a_group_that_has_lost_all_of_its_data_is_not_begun_anew() {
     assert_eq!(classify(&group).action, None);
     group.word = Some(Word::Survivor(1));
     assert_eq!(classify(&group).action, Some(Action::Reform(1)));
+    assert_eq!(candidates(&group), group.known);
 }
 
 #[test]
 fn a_member_that_has_lost_its_data_is_not_taken_where_another_has_some() {
     let group = three([Some(blank()), Some(blank()), Some(outside(9))]);
     assert_eq!(classify(&group).condition, Condition::Lost([0, 1].into()));
+    assert_eq!(candidates(&group), [2].into());
     for (named, action) in [(0, None), (2, Some(Action::Reform(2)))] {
         assert_eq!(classify(&Group { word: Some(Word::Survivor(named)), ..group.clone() }).action, action);
     }
@@ -888,9 +930,50 @@ fn readers_are_members_that_keep_up_and_the_primary_only_where_there_is_no_other
     assert_eq!(classify(&three([well(), well(), well()])).readers, [1, 2].into());
     assert_eq!(classify(&three([well(), well(), Some(lagging.clone())])).readers, [1].into());
     assert_eq!(classify(&three([well(), Some(lagging.clone()), Some(lagging)])).readers, [0].into());
+    assert_eq!(classify(&two_groups(9, 9)).readers, [1].into(), "of the group that counts");
+    let elsewhere = three([well(), Some(inside(&[1], 1, 9)), well()]);
+    assert_eq!(classify(&elsewhere).readers, [2].into());
+    assert_eq!(classify(&three([well(), Some(outside(9)), well()])).readers, [2].into(), "it says that it has left");
+    assert_eq!(classify(&three([well(), None, well()])).readers, [1, 2].into(), "the others see it");
     let mut leaving = three([well(), well(), well()]);
     leaving.members.get_mut(&2).unwrap().pod = Pod::Terminating;
     assert_eq!(classify(&leaving).readers, [1].into());
+}
+
+#[test]
+fn a_server_whose_pod_has_a_successor_that_does_not_run_yet_counts_as_missing() {
+    let well = || Some(inside(ALL, 0, 9));
+    let mut group = three([well(), well(), None]);
+    group.members.get_mut(&2).unwrap().pod = Pod::Pending;
+    group.word = Some(Word::Primary(2));
+    let verdict = classify(&group);
+    assert_eq!(verdict.condition, Condition::Degraded([2].into()));
+    assert_eq!((verdict.readers, verdict.action), ([1].into(), None));
+    // One that is not wanted any more goes when the group has given it up, whether it ever runs or not. Until then
+    // nobody else goes.
+    (group.wanted, group.outdated) = (1, [0].into());
+    for pod in [Pod::Pending, Pod::Terminating] {
+        group.members.get_mut(&2).unwrap().pod = pod;
+        assert_eq!(classify(&group).action, None);
+    }
+    let mut missing = group.clone();
+    missing.members.remove(&2);
+    assert_eq!(classify(&missing).action, None);
+    group.members.get_mut(&2).unwrap().pod = Pod::Pending;
+    for member in [0, 1] {
+        group.members.get_mut(&member).unwrap().view = Some(inside(&ALL[..2], 0, 9));
+    }
+    assert_eq!(classify(&group).action, Some(Action::Remove(2)));
+}
+
+#[test]
+fn nobody_leaves_while_another_one_that_is_not_wanted_restarts() {
+    let well = || Some(inside(ALL, 0, 9));
+    for restarting in [None, Some(outside(9))] {
+        let mut group = three([well(), restarting, well()]);
+        (group.wanted, group.outdated) = (1, [0].into());
+        assert_eq!(classify(&group).action, None);
+    }
 }
 
 #[test]
@@ -908,4 +991,53 @@ fn pods_are_replaced_one_by_one_and_the_primarys_last() {
     let joins = |member| [Action::Restart(member), Action::Join(member)];
     let expected = [&joins(2)[..], &joins(1), &[Action::MakePrimary(1)], &joins(0)].concat();
     assert_eq!(done, expected);
+}
+
+#[test]
+fn of_a_group_that_nobody_knows_everybody_with_a_volume_is_waited_for() {
+    let mut group = three([Some(outside(7)), None, None]);
+    group.members.retain(|member, _| *member == 0);
+    (group.wanted, group.known, group.kept) = (1, BTreeSet::new(), [1, 2].into());
+    assert_eq!(classify(&group).condition, Condition::Outage([1, 2].into()));
+    let mut all = three([Some(outside(7)), Some(outside(9)), Some(outside(8))]);
+    (all.wanted, all.known, all.kept) = (1, BTreeSet::new(), [1, 2].into());
+    assert_eq!(classify(&all).action, Some(Action::Bootstrap(1)));
+    let named = Group { word: Some(Word::Survivor(0)), ..group.clone() };
+    assert_eq!(classify(&named).action, Some(Action::Reform(0)), "a person knows that they will not come");
+    group.known = [0].into();
+    assert_eq!(classify(&group).action, Some(Action::Bootstrap(0)), "they are known to have left it");
+}
+
+#[test]
+fn volumes_of_another_stack_bring_their_rows_along() {
+    let of = |views| Group { known: BTreeSet::new(), ..three(views) };
+    let restored = of([Some(foreign(7)), Some(foreign(9)), Some(blank())]);
+    assert_eq!(classify(&restored).action, Some(Action::Bootstrap(1)));
+    let one = of([Some(blank()), Some(blank()), Some(foreign(9))]);
+    assert_eq!(classify(&one).action, Some(Action::Bootstrap(2)));
+    let apart = of([Some(with(foreign(7), 50)), Some(foreign(9)), Some(blank())]);
+    assert!(matches!(classify(&apart).condition, Condition::Diverged(_)));
+    assert_eq!(candidates(&apart), [0, 1].into(), "not who is empty");
+    let named = |group: &Group, member| classify(&Group { word: Some(Word::Survivor(member)), ..group.clone() }).action;
+    assert_eq!(named(&apart, 1), Some(Action::Reform(1)));
+    let lacking = of([Some(foreign(7)), Some(foreign(9)), None]);
+    assert_eq!((candidates(&lacking), named(&lacking, 1)), ([0, 1].into(), Some(Action::Reform(1))));
+    // One that comes to a group: what only it has is not given up without a person's word.
+    let well = || Some(inside(&ALL[..2], 0, 9));
+    let joins = three([well(), well(), Some(foreign(7))]);
+    assert_eq!(classify(&joins).action, Some(Action::Join(2)));
+    let kept_out = three([well(), well(), Some(with(foreign(7), 50))]);
+    let verdict = classify(&kept_out);
+    assert_eq!((verdict.action, verdict.errant.into_keys().collect()), (None, vec![2]));
+    let named = Group { word: Some(Word::Reclone(2)), ..kept_out };
+    assert_eq!(classify(&named).action, Some(Action::Reclone(2)));
+}
+
+#[test]
+fn whoever_takes_over_on_purpose_keeps_up_where_there_is_such_a_member() {
+    let lagging = || Some(View { lags: true, ..inside(ALL, 0, 9) });
+    let well = || Some(inside(ALL, 0, 9));
+    let heir = |views| classify(&Group { outdated: [0].into(), ..three(views) }).action;
+    assert_eq!(heir([well(), lagging(), well()]), Some(Action::MakePrimary(2)));
+    assert_eq!(heir([well(), lagging(), lagging()]), Some(Action::MakePrimary(1)));
 }

@@ -12,8 +12,8 @@ use tandem_environment::docs::metrics_in;
 use tandem_operator::crd::WebStack;
 use tandem_operator::metrics::Metrics;
 
-/// The text of `/metrics` while a stack is not ready.
-fn text() -> String {
+/// What is told while a stack is not ready.
+fn metrics() -> Metrics {
     let stack: WebStack = serde_json::from_value(json!({
         "apiVersion": "tandem.dev/v1alpha1",
         "kind": "WebStack",
@@ -39,7 +39,29 @@ fn text() -> String {
     let metrics = Metrics::default();
     metrics.watch(store);
     metrics.reconciled(Duration::from_millis(1), false);
-    metrics.encode().unwrap()
+    metrics
+}
+
+fn text() -> String {
+    metrics().encode().unwrap()
+}
+
+#[test]
+fn two_who_ask_at_once_are_told_the_same() {
+    let metrics = metrics();
+    let alone = metrics.encode().unwrap();
+    // The process's memory may differ from one time to the next.
+    let counted = |text: &str| text.lines().filter(|line| !line.contains("memory")).map(str::to_owned).collect();
+    let counted: &(dyn Fn(&str) -> Vec<String> + Sync) = &counted;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    assert_eq!(counted(&metrics.encode().unwrap()), counted(&alone));
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tandem_operator::controller::apply::{self, Change};
 use tandem_operator::controller::keeper::{Behind, Failover, Report, Told};
 use tandem_operator::controller::observe::Observed;
+use tandem_operator::controller::references::Kind;
 use tandem_operator::controller::report::{events, status};
 use tandem_operator::controller::storage::Usage;
 use tandem_operator::controller::validate::validate;
@@ -137,6 +138,18 @@ fn a_migration_that_fails(#[case] state: Value) {
     assert!(words.ends_with(" fails: the schema is odd"), "{words}");
 }
 
+#[test]
+fn a_migration_that_waits_for_the_end_of_another_one() {
+    let mut observed = cluster(json!({"mysql": {}}), mysql(1), web(2), false);
+    observed.stack = Arc::new(stack(json!({"mysql": {}, "web": {"image": "tandem/web:2"}})));
+    // The other one's trouble is not the new one's.
+    observed.pods = vec![pod("migration", json!({"state": {"waiting": {"reason": "ErrImagePull"}}}))];
+    let words = "an earlier migration has to stop before the next one runs";
+    assert_eq!(told(&observed).conditions[3].message, format!("web: {words}"));
+    observed.live.deployments[0].status = Some(object(web(1)));
+    assert_eq!(told(&observed).conditions[0].message, format!("web: 1 of 2 Pods ready: {words}"));
+}
+
 #[rstest]
 #[case(json!({"exitCode": 1, "message": "first\n  the reason \n\n"}), "the reason")]
 #[case(json!({"exitCode": 1}), "exit code 1")]
@@ -198,6 +211,17 @@ fn a_suspended_stack() {
     observed.stack = Arc::new(stack(json!({"mysql": {}, "suspend": true})));
     let said = told(&observed);
     assert_eq!((said.conditions[0].reason.as_str(), said.web.unwrap().ready.as_str()), ("Suspended", "0/0"));
+}
+
+#[test]
+fn what_is_missing_is_told_until_a_suspended_stack_has_no_pods() {
+    let env = json!([{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "token"}}}]);
+    let mut observed = cluster(json!({"mysql": {}}), mysql(1), web(2), true);
+    observed.stack = Arc::new(stack(json!({"mysql": {}, "web": {"env": env}, "suspend": true})));
+    let told_of_web = |observed: &Observed| told(observed).conditions[2].message.clone();
+    assert_eq!(told_of_web(&observed), "web: Secret token does not exist");
+    observed.live.deployments[0].status = Some(object(web(0)));
+    assert_eq!(told_of_web(&observed), "web: suspended");
 }
 
 #[test]
@@ -291,6 +315,8 @@ fn group(condition: Condition, primary: Option<u32>, change: impl FnOnce(&mut Re
         outdated: Default::default(),
         leaving: None,
         followed: Default::default(),
+        needless: Default::default(),
+        candidates: Default::default(),
         failure: None,
         failover: None,
     };
@@ -396,7 +422,7 @@ fn a_member_with_transactions_of_its_own_is_told_with_the_way_out() {
     Ready=True Serves: both tiers serve
     DatabaseReady=True Serves: the database serves
     WebReady=True Serves: the web tier serves
-    Progressing=True RollingUpdate: mysql: on the way into the group: shop-mysql-2
+    Progressing=True RollingUpdate: mysql: waits for a decision about shop-mysql-2
     Degraded=True MembersMissing: not in the group: shop-mysql-2
     Blocked=True MembersErrant: shop-mysql-2 has transactions that the group has not: 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5; it stays out until the annotation tandem.dev/reclone gives them up
     StorageLow=Unknown NotMeasured: how full the volumes are is not known yet
@@ -423,9 +449,26 @@ fn what_a_person_has_to_know_of_a_group_that_serves_is_an_event_once() {
     let is_errant = || group(Condition::Degraded([2].into()), Some(1), errant);
     assert_eq!(reasons(&after(is_errant(), well())), ["MembersErrant"]);
     assert!(reasons(&after(is_errant(), told(&is_errant()))).is_empty());
-    let followed = || group(Condition::Healthy, Some(1), |report| report.followed = [Word::Reclone(2)].into());
-    assert_eq!(reasons(&after(followed(), well())), ["DecisionFollowed"]);
-    assert!(reasons(&after(followed(), told(&followed()))).is_empty());
+    let followed = |needless: &[Word]| {
+        group(Condition::Healthy, Some(1), |report| {
+            (report.followed, report.needless) = ([Word::Reclone(2)].into(), needless.iter().copied().collect());
+        })
+    };
+    assert_eq!(reasons(&after(followed(&[]), well())), ["DecisionFollowed"]);
+    assert_eq!(reasons(&after(followed(&[Word::Reclone(2)]), well())), ["DecisionNotNeeded"]);
+    assert!(reasons(&after(followed(&[]), told(&followed(&[])))).is_empty());
+    let refused = || group(Condition::Lost([0, 1].into()), None, |report| report.unheard = Some(Word::Survivor(0)));
+    let lost = || told(&group(Condition::Lost([0, 1].into()), None, |_| {}));
+    assert_eq!(reasons(&after(refused(), lost())), ["DecisionRefused"]);
+    assert!(reasons(&after(refused(), told(&refused()))).is_empty());
+    let known =
+        |known: &[u32]| group(Condition::Healthy, Some(1), |report| report.known = known.iter().copied().collect());
+    let now = after(known(&[0, 2]), told(&known(&[1, 2])));
+    let notes: Vec<_> =
+        events(&now, &told(&now), &[]).into_iter().map(|event| (event.reason, event.note.unwrap())).collect();
+    let event = |reason: &str, note: &str| (reason.to_owned(), note.to_owned());
+    let joined = event("MembersJoined", "in the group now: shop-mysql-0");
+    assert_eq!(notes, [joined, event("MembersLeft", "not in the group any more: shop-mysql-1")]);
     let split = || group(Condition::Split([1, 2].into()), Some(1), |_| {});
     assert_eq!(reasons(&after(split(), well())), ["TwoGroups"]);
     assert!(reasons(&after(split(), told(&split()))).is_empty());
@@ -437,8 +480,8 @@ fn who_was_in_another_group_is_told_and_remembered() {
         report.apart = [2].into();
         report.members.get_mut(&2).unwrap().errant = Some(Default::default());
     });
-    let words = "Blocked=True MembersErrant: shop-mysql-2 has transactions that the group has not: another group's, \
-        under the same numbers; it stays out until";
+    let words = "Blocked=True MembersErrant: shop-mysql-2 was in another group, and may have other rows under \
+        the numbers of this one; it stays out until";
     assert!(lines(&told(&observed)).contains(words), "{}", lines(&told(&observed)));
     assert_eq!(told(&observed).mysql.unwrap().apart, ["shop-mysql-2"]);
     let split = lines(&told(&group(Condition::Split([1, 2].into()), Some(1), |_| {})));
@@ -477,12 +520,23 @@ fn a_word_that_cannot_be_followed_is_told_with_its_reason() {
     let waits = |silent: bool| {
         let said = lines(&told(&group(Condition::Lost([0, 1].into()), None, |report| {
             report.unheard = Some(Word::Survivor(0));
+            report.candidates = if silent { Default::default() } else { [1, 2].into() };
             report.members.get_mut(&0).unwrap().state = (!silent).then_some(State::Offline);
         })));
         said.lines().next().unwrap().to_owned()
     };
-    assert!(waits(true).ends_with("tandem.dev/force-quorum=shop-mysql-0 is not followed: it does not answer"));
-    assert!(waits(false).ends_with("is not followed: it is about to end, or has no data where others may have some"));
+    let silent =
+        "tandem.dev/force-quorum=shop-mysql-0 is not followed: it does not answer; nobody who may be named answers yet";
+    assert!(waits(true).ends_with(silent), "{}", waits(true));
+    let bereft = "is about to end, or has no data where others may have some; it may name shop-mysql-1, shop-mysql-2";
+    assert!(waits(false).ends_with(bereft), "{}", waits(false));
+    let lost = "shop-mysql-0, shop-mysql-1 have lost their data: ";
+    assert!(
+        waits(true).contains(&format!("{lost}bring back shop-mysql-0, which may have more, or ")),
+        "{}",
+        waits(true)
+    );
+    assert!(!waits(false).contains("bring back"), "{}", waits(false));
 }
 
 #[test]
@@ -580,6 +634,53 @@ fn what_cannot_be_done_is_told_also_while_every_member_is_well() {
     assert!(lines.contains(told), "{lines}");
 }
 
+#[test]
+fn a_group_to_which_writes_cannot_be_led_does_not_serve_and_says_why() {
+    let refused = |report: &mut Report| report.failure = Some("Service shop-mysql: denied by a policy".to_owned());
+    let lines = lines(&told(&group(Condition::Healthy, None, refused)));
+    let told =
+        "DatabaseReady=False ClientsNotLed: mysql: writes are not led to the primary; Service shop-mysql: denied";
+    assert!(lines.contains(told), "{lines}");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/high-availability.md");
+    assert!(std::fs::read_to_string(page).unwrap().contains("| `ClientsNotLed` |"));
+}
+
+#[test]
+fn a_keeper_that_cannot_ask_the_members_says_why() {
+    let mut observed = group(Condition::Healthy, Some(1), |_| {});
+    (observed.group, observed.unasked) = (None, Some("Secret shop-mysql-group: forbidden".to_owned()));
+    let lines = lines(&told(&observed));
+    let why = "the members have not been asked yet: Secret shop-mysql-group: forbidden";
+    assert!(lines.contains(&format!("DatabaseReady=False DatabaseStarts: mysql: {why}")), "{lines}");
+    assert!(lines.contains(&format!("Degraded=Unknown NotAsked: {why}")), "{lines}");
+}
+
+#[test]
+fn what_cannot_be_read_leaves_its_readers_as_they_are_and_is_told() {
+    let theirs = json!({"configMapRef": {"name": "theirs", "optional": true}});
+    let spec = |env_from: &Value| json!({"mysql": {}, "web": {"envFrom": [env_from]}});
+    let mut observed = cluster(spec(&theirs), mysql(1), web(2), true);
+    observed.unread.insert((Kind::ConfigMap, "theirs".to_owned()), "no answer".to_owned());
+    let lines_of = |observed: &Observed| lines(&told(observed));
+    let told = lines_of(&observed);
+    assert!(
+        told.contains("WebReady=False ReferenceUnreadable: web: ConfigMap theirs cannot be read: no answer"),
+        "{told}"
+    );
+    assert!(told.contains("DatabaseReady=True"), "{told}");
+    let objects = built(&observed).objects;
+    assert_eq!((objects.stateful_sets.len(), objects.deployments.len(), objects.jobs.len()), (1, 0, 0));
+    // Passwords that may be there are not made anew.
+    observed.contents.clear();
+    assert!(observed.lacks("shop-mysql"));
+    observed.unread.insert((Kind::Secret, "shop-mysql".to_owned()), "no answer".to_owned());
+    assert!(!observed.lacks("shop-mysql") && !observed.exists("shop-mysql"));
+    let told = lines_of(&observed);
+    assert!(told.contains("DatabaseReady=False ReferenceUnreadable: mysql: Secret shop-mysql"), "{told}");
+    let objects = built(&observed).objects;
+    assert_eq!((objects.secrets.len(), objects.stateful_sets.len(), objects.deployments.len()), (0, 0, 0));
+}
+
 #[rstest]
 #[case::new(Condition::New, "GroupForms")]
 #[case::unclear(Condition::Unclear, "PrimaryUnclear")]
@@ -602,6 +703,20 @@ fn a_group_that_does_not_serve(#[case] condition: Condition, #[case] reason: &st
     // The table of all states names it.
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/high-availability.md");
     assert!(std::fs::read_to_string(page).unwrap().contains(&format!("| `{reason}` |")), "{reason}");
+}
+
+#[test]
+fn whoever_waits_for_members_is_told_what_to_do_if_they_never_come() {
+    let message = |candidates: &[u32]| {
+        let outage = group(Condition::Outage([2].into()), None, |report| {
+            report.candidates = candidates.iter().copied().collect()
+        });
+        told(&outage).conditions.into_iter().find(|condition| condition.type_ == "Degraded").unwrap().message
+    };
+    assert_eq!(message(&[]), "mysql: waits for an answer of shop-mysql-2");
+    let told = "mysql: waits for an answer of shop-mysql-2; if one never comes, decide by the annotation tandem.dev/force-quorum with \
+                the name of the Pod whose data counts; it may name shop-mysql-0, shop-mysql-1";
+    assert_eq!(message(&[0, 1]), told);
 }
 
 #[test]
@@ -628,4 +743,32 @@ fn until_there_are_news_the_last_ones_count() {
     let now = told(&observed);
     assert_eq!(now.mysql, before.mysql);
     assert_eq!(now.conditions[..4], before.conditions[..4]);
+}
+
+#[test]
+fn whoever_is_not_wanted_any_more_is_on_the_way_out() {
+    let mut observed = group(Condition::Healthy, Some(0), |report| report.wanted = 1);
+    observed.stack = Arc::new(stack(json!({"mysql": {"instances": 1}})));
+    // By the volume it is known that it was a group.
+    observed.live.claims.push(object(json!({"metadata": {"name": "data-shop-mysql-1"}})));
+    let lines = lines(&told(&observed));
+    let words = "RollingUpdate: mysql: on the way out of the group: shop-mysql-1, shop-mysql-2";
+    assert!(lines.contains(words), "{lines}");
+}
+
+#[test]
+fn of_two_groups_the_members_of_the_one_that_clients_are_led_to_are_counted() {
+    let split = |inside: &[u32]| {
+        let observed = group(Condition::Split([0, 2].into()), Some(0), |report| {
+            report.members.iter_mut().for_each(|(member, told)| told.inside = inside.contains(member));
+        });
+        told(&observed).mysql.unwrap().ready
+    };
+    assert_eq!([split(&[0, 1]), split(&[])], ["2/3", "1/3"]);
+}
+
+#[test]
+fn another_group_waits_for_a_person_and_is_not_being_formed() {
+    let lines = lines(&told(&group(Condition::Split([0, 2].into()), Some(0), |_| {})));
+    assert!(lines.contains("RollingUpdate: mysql: there is another group: a person has to decide"), "{lines}");
 }

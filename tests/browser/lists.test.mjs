@@ -55,7 +55,7 @@ const announced = () => page.getByRole("status");
 const query = () => Object.fromEntries(new URL(page.url()).searchParams);
 const rows = async () =>
   Promise.all(
-    (await page.locator("#results tbody tr").all()).map(async (row) => (await row.locator("td").allInnerTexts()).join(" ")),
+    (await page.locator("#results tbody tr").all()).map(async (row) => (await row.locator("th, td").allInnerTexts()).join(" ")),
   );
 const follow = (name) =>
   Promise.all([page.waitForNavigation(), page.getByRole("link", { name, exact: true }).click()]);
@@ -147,7 +147,7 @@ test("every column can be sorted by, in both directions", async () => {
       if ((await cell.getAttribute("aria-sort")) === direction) continue;
       await follow(label);
       assert.equal(await cell.getAttribute("aria-sort"), direction, label);
-      const values = await page.locator(`tbody td:nth-child(${index + 1})`).allInnerTexts();
+      const values = await page.locator(`tbody :is(th, td):nth-child(${index + 1})`).allInnerTexts();
       // Numbers sort as numbers, and F comes after M.
       const key = { Number, Gender: (text) => "MF".indexOf(text) }[label] ?? ((text) => text.toLowerCase());
       const sorted = values.map(key).sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
@@ -187,6 +187,9 @@ test("what cannot be looked for is said in the place of the results, and the lis
   await page.getByText(/q is "one two three": give the beginning of a first name/).first().waitFor();
   assert.match(await announced().innerText(), /give the beginning of a first name/);
   assert.equal(await page.locator("#results table").count(), 0);
+  // The section has its name still.
+  assert.equal(await heading().innerText(), "This search cannot be made");
+  await page.getByRole("region", { name: "This search cannot be made" }).waitFor();
   await name().fill("kagan");
   await answered("q=kagan");
   assert.ok((await rows()).length > 0);
@@ -211,6 +214,60 @@ test("a server that is away is said to be away", async () => {
   await page.locator("#results").getByText("The server cannot be reached.").waitFor();
   await page.unrouteAll();
   complaints = complaints.filter((text) => !text.includes("ERR_FAILED"));
+});
+
+for (const [status, title] of [[429, "Too Many Requests"], [502, "Bad Gateway"], [504, "Gateway Timeout"]]) {
+  test(`a server that answers ${status} is busy or away, and has not misunderstood anything`, async () => {
+    await open("/employees");
+    const body = `<!doctype html><title>${status} ${title}</title><h1>${title}</h1><p>In nginx's words.</p>`;
+    await page.route(/q=/, (route) => route.fulfill({ status, contentType: "text/html", body }));
+    await name().fill("kagan");
+    await page.locator("#results").getByText("The server is busy, or away for a moment.").waitFor();
+    assert.equal(await heading().innerText(), title);
+    assert.equal(await page.locator("#results[aria-busy]").count(), 0);
+    await page.unrouteAll();
+    await name().fill("kaga");
+    await answered("q=kaga");
+    assert.ok((await rows()).length > 0);
+    complaints = complaints.filter((text) => !text.includes(`${status}`));
+  });
+}
+
+test("a page that the browser has kept agrees with its form when it comes back", async () => {
+  await open("/employees");
+  await page.evaluate(() => {
+    const field = document.querySelector("#q");
+    field.value = "kagan";
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    // Before the list has followed.
+    dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+  });
+  await answered("q=kagan");
+  assert.equal(await name().inputValue(), "kagan");
+  // One that agrees stays as it is, on whatever page of the list.
+  await open("/employees");
+  await follow("Next page");
+  const { href } = new URL(page.url());
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })));
+  assert.equal(await page.locator("#results[aria-busy]").count(), 0);
+  assert.equal(page.url(), href);
+});
+
+test("a search that is given up leaves nothing busy", async () => {
+  await open("/employees");
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  await page.route(/q=kag/, async (route) => {
+    await held;
+    await route.continue().catch(() => {});
+  });
+  await name().fill("kag");
+  await page.locator("#results[aria-busy]").waitFor();
+  await page.evaluate(() => dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
+  assert.equal(await page.locator("#results[aria-busy]").count(), 0);
+  release();
+  await page.unrouteAll({ behavior: "wait" });
 });
 
 test("the whole list is a click away as a file", async () => {

@@ -1,7 +1,7 @@
 //! Everything that may happen to a group, again and again, and at random: `make chaos`.
 //!
-//! CHAOS_ROUNDS says how often each fault happens (3), CHAOS_MINUTES how long the random ones go on (10), and CHAOS_SEED
-//! which they are (the time; it is printed).
+//! CHAOS_ROUNDS says how often each fault happens (3), CHAOS_MINUTES how long the random ones go on (10), and
+//! CHAOS_SEED which they are (the time; it is printed).
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -74,7 +74,8 @@ fn while_the_operator_is_away_the_group_elects_and_clients_follow_later() {
     scene.writer.none_is_lost();
 }
 
-/// Ends the operator whenever it begins something that it had not begun before, until `run` ends. Returns what that was.
+/// Ends the operator whenever it begins something that it had not begun before, until `run` ends. Returns what that
+/// was.
 fn with_an_assassin(run: impl FnOnce()) -> Vec<String> {
     let cluster = crate::kubectl::cluster().unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);

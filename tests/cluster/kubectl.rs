@@ -1,5 +1,5 @@
-//! kubectl, a namespace per test, and what stacks look like through them. What tests wait for is read from the API server
-//! itself: to start kubectl again and again costs more than what runs in the Pods.
+//! kubectl, a namespace per test, and what stacks look like through them. What tests wait for is read from the API
+//! server itself: to start kubectl again and again costs more than what runs in the Pods.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -92,7 +92,8 @@ pub fn wait_for<T>(what: &str, seconds: u64, mut check: impl FnMut() -> Option<T
             return found;
         }
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
-        // A look that costs much, such as a start of kubectl, is taken less often: it must not slow down what it waits for.
+        // A look that costs much, such as a start of kubectl, is taken less often: it must not slow down what it waits
+        // for.
         thread::sleep(Duration::from_millis(50).max(2 * began.elapsed()));
     }
 }

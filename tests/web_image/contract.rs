@@ -104,6 +104,18 @@ fn the_word_of_a_proxy_counts_where_it_is_trusted() {
     assert_eq!(headers["x-forwarded-host"], "example.org", "{headers}");
 }
 
+#[rstest]
+#[case("GET /headers HTTP/1.0\r\n\r\n", "localhost")]
+#[case("GET http://Shop.example:81/headers HTTP/1.0\r\n\r\n", "shop.example")]
+#[case("GET /headers HTTP/1.0\r\nHost: Shop.example:81\r\n\r\n", "Shop.example:81")]
+fn who_asks_without_a_host_is_answered(#[case] request: &str, #[case] host: &str) {
+    let container = strict(&image_or_skip!(), &[]).serving();
+    let answer = container.request(request).unwrap();
+    assert_eq!(answer.status, 200);
+    let headers: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&headers["host"], &headers["x-forwarded-host"]), (&host.into(), &host.into()), "{headers}");
+}
+
 #[test]
 fn web_sockets_are_upgraded() {
     let container = strict(&image_or_skip!(), &[]).serving();

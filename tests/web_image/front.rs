@@ -36,6 +36,7 @@ fn the_front_starts_before_its_replicas_and_follows_them() {
     assert_eq!(answer.header("x-request-id"), Some("id-3"));
     assert_eq!(answer.header("x-served-by"), Some(format!("standin-{}", &replica.inspect("{{.Id}}")[..12]).as_str()));
     assert_eq!(front.get("/metrics").status, 404);
+    assert_eq!(front.request("GET /headers HTTP/1.0\r\n\r\n").unwrap().status, 200, "no Host");
     front.stop();
     assert_eq!(front.exit_code(0), 0);
 }

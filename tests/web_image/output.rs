@@ -68,6 +68,24 @@ fn the_line_names_the_trace(#[case] path: &str, #[case] traceparent: &str, #[cas
 }
 
 #[test]
+fn a_line_has_an_end_before_it_is_longer_than_a_pipe_takes_at_once() {
+    let container = strict(&image_or_skip!(), &["-e", "HEADER_SIZE_LIMIT=16k"]).serving();
+    // What takes most room as JSON.
+    let long = |most: usize| format!("{}-the-rest", "\"".repeat(most));
+    let headers = format!("Referer: {}\r\nUser-Agent: {}\r\ntraceparent: {0}", long(250), long(300));
+    container.get_with(&format!("/{}", long(999)), &headers);
+    let line = wait_for("the line", 5, || {
+        container.stdout().lines().find(|line| line.contains(r#""/\"\"\""#)).map(ToOwned::to_owned)
+    });
+    assert!(line.len() < 4096, "{line}");
+    let line: Value = serde_json::from_str(&line).unwrap();
+    for (name, length) in [("uri", 1000), ("referer", 250), ("user_agent", 300), ("traceparent", 60)] {
+        let text = line[name].as_str().unwrap();
+        assert!(text.len() == length + 3 && text.ends_with("\"..."), "{name}: {text}");
+    }
+}
+
+#[test]
 fn garbage_is_one_json_line_too() {
     let container = strict(&image_or_skip!(), &[]).serving();
     for text in

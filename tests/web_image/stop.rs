@@ -54,6 +54,17 @@ fn requests_that_never_end_do_not_hold_a_stop_up() {
 }
 
 #[test]
+fn a_stop_that_comes_while_the_variables_are_checked_is_not_lost() {
+    let check = "APP_CHECK=sh -c 'echo checking >&2; exec sleep 60'";
+    let container = strict(&image_or_skip!(), &["-e", check]);
+    container.wait_for_log("checking", 1, 10);
+    let took = container.stop();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(container.exit_code(0), 0);
+    assert_eq!(container.stderr(), "checking\n");
+}
+
+#[test]
 fn the_socket_that_wakes_supervisord_controls_nothing() {
     let container = strict(&image_or_skip!(), &[]).serving();
     let status = container.sh_ok(

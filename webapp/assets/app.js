@@ -17,12 +17,26 @@ const address = () => {
   return query ? `${form.action}?${query}` : form.action;
 };
 
-// Shows what is said in the place of the results.
-const complain = (text) => {
+// What the results that are shown belong to.
+let shown = address();
+
+// Says in the place of the results why there are none, below a heading: it is the section's name.
+const complain = (title, text) => {
+  const heading = results.querySelector("#found");
+  heading.textContent = title;
   const sentence = document.createElement("p");
+  sentence.id = "mistake";
   sentence.textContent = text;
-  results.replaceChildren(sentence);
+  results.replaceChildren(heading, sentence);
   announcement.textContent = text;
+};
+
+// The same of a page without a list. nginx's own has no sentence for us: the application is busy, starting or away.
+const explain = (page, status) => {
+  const title = page.querySelector("#found") ?? page.querySelector("h1");
+  const away = "The server is busy, or away for a moment. Please try again.";
+  const text = status === 400 ? "The server did not understand this search." : away;
+  complain(title?.textContent ?? "No answer", page.querySelector("#mistake")?.textContent ?? text);
 };
 
 const update = async () => {
@@ -35,20 +49,19 @@ const update = async () => {
   try {
     const answer = await fetch(wanted, { signal });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const mistake = page.querySelector("#mistake");
     const found = page.querySelector("#results");
-    if (found && !mistake) {
+    if (found && !page.querySelector("#mistake")) {
       form.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
       results.replaceChildren(...found.childNodes);
       announcement.textContent = results.querySelector("h2").textContent;
       history.replaceState(null, "", wanted);
+      shown = wanted;
     } else {
-      // The page of an error says what is wrong.
-      complain(mistake?.textContent ?? "The server did not understand this search.");
+      explain(page, answer.status);
     }
   } catch (error) {
     if (signal.aborted) return;
-    complain("The server cannot be reached. Please try again in a moment.");
+    complain("No answer", "The server cannot be reached. Please try again in a moment.");
   }
   results.removeAttribute("aria-busy");
 };
@@ -62,6 +75,12 @@ form.addEventListener("input", () => {
 const stop = () => {
   clearTimeout(timer);
   request?.abort();
+  results.removeAttribute("aria-busy");
 };
 form.addEventListener("submit", stop);
 addEventListener("pagehide", stop);
+
+// A page that the browser has kept comes back with its form as it was left, maybe before the list had followed.
+addEventListener("pageshow", (event) => {
+  if (event.persisted && address() !== shown) update();
+});

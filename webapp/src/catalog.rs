@@ -47,6 +47,14 @@ struct Entry {
     checked: Instant,
 }
 
+impl Entry {
+    /// Whether it is what somebody waits for who has found the cache empty, or what it held replaced by this data set:
+    /// then what was checked a moment ago may still be of the old one.
+    fn answers(&self, replaced_by: Option<&Option<DataSet>>) -> bool {
+        self.checked.elapsed() < RECHECK && replaced_by.is_none_or(|dataset| *dataset == self.catalog.dataset)
+    }
+}
+
 /// Keeps the [`Catalog`].
 #[derive(Default)]
 pub struct Cache {
@@ -67,6 +75,7 @@ impl Cache {
         if let Some(catalog) = self.kept(|entry| entry.checked.elapsed() < trust) {
             return Ok(catalog);
         }
+        let mut replaced_by = None;
         if let Some(catalog) = self.kept(|entry| entry.computed.elapsed() < USABLE) {
             let dataset = db::dataset::describe(db).await?;
             if dataset == catalog.dataset {
@@ -76,10 +85,11 @@ impl Cache {
                 self.checked();
                 return Ok(catalog);
             }
+            replaced_by = Some(dataset);
         }
         let failures = self.failures.load(Ordering::Relaxed);
         let _flight = self.flight.lock().await;
-        if let Some(catalog) = self.kept(|entry| entry.checked.elapsed() < RECHECK) {
+        if let Some(catalog) = self.kept(|entry| entry.answers(replaced_by.as_ref())) {
             return Ok(catalog);
         }
         if self.failures.load(Ordering::Relaxed) != failures {
@@ -137,5 +147,40 @@ impl Cache {
         *self.entry.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(Entry { catalog: Arc::clone(&catalog), computed: now, checked: now });
         Ok(catalog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn named(name: &str) -> DataSet {
+        let (description, loaded_at) = (name.to_owned(), DateTime::default());
+        DataSet { name: name.to_owned(), description, source: None, licence: None, employees: 1, loaded_at }
+    }
+
+    #[rstest]
+    #[case("nothing was there", None, Duration::ZERO, true)]
+    #[case("nothing was there, and this is old", None, RECHECK, false)]
+    #[case("the one that was looked for", Some(Some(named("new"))), Duration::ZERO, true)]
+    #[case("another one, checked just before", Some(Some(named("newer"))), Duration::ZERO, false)]
+    #[case("one with a description", Some(None), Duration::ZERO, false)]
+    fn a_data_set_that_was_replaced_is_nobodys_answer(
+        #[case] _name: &str,
+        #[case] replaced_by: Option<Option<DataSet>>,
+        #[case] age: Duration,
+        #[case] good: bool,
+    ) {
+        let catalog = Catalog {
+            dataset: Some(named("new")),
+            counts: Counts::default(),
+            departments: vec![],
+            titles: vec![],
+            counted_at: DateTime::default(),
+        };
+        let checked = Instant::now().checked_sub(age).unwrap();
+        let entry = Entry { catalog: Arc::new(catalog), computed: checked, checked };
+        assert_eq!(entry.answers(replaced_by.as_ref()), good);
     }
 }

@@ -1,13 +1,19 @@
 //! Which pages of other origins may read the API in a browser (CORS). By default none: browsers refuse by themselves
 //! what no answer allows.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use tandem_environment::variable::host;
+use tower::{Layer, ServiceExt};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::envelope::{REQUEST_ID, SERVED_BY};
+use crate::app::App;
+use crate::envelope::{REQUEST_ID, SERVED_BY, is_api};
 
 /// How long a browser may remember what it was allowed.
 const REMEMBER: Duration = Duration::from_secs(3600);
@@ -45,8 +51,21 @@ impl Origins {
     }
 }
 
-/// `scheme://host` or `scheme://host:port` in the one spelling that browsers send, since it is compared as text: no path,
-/// nothing in capitals, no port that the scheme has anyway.
+/// The middleware around everything that makes an answer, or gives it up: below `/api` the origins may read whatever
+/// comes of it, since a script has to see why it gets nothing. It answers what browsers ask before a request, an
+/// OPTIONS.
+pub(crate) async fn readable(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match &app.cors_origins {
+        Some(origins) if is_api(request.uri()) => {
+            let Ok(response) = origins.layer().layer(next).oneshot(request).await;
+            response
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// `scheme://host` or `scheme://host:port` in the one spelling that browsers send, since it is compared as text: no
+/// path, nothing in capitals, no port that the scheme has anyway.
 fn origin(text: &str) -> Option<HeaderValue> {
     let uri: Uri = text.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);

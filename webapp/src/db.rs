@@ -2,8 +2,9 @@
 //! noun that holds all SQL about it.
 //!
 //! Handlers call `db::noun::function(&Database, …)`; the function hands its query to [`Database::read`], which adds
-//! what every query needs: a time limit, an end at once when the database goes away, one retry where a pooled connection
-//! turned out to be dead, another server's answer where one of several is silent, and an [`Error`] that tells "the database is away" from "we made a mistake".
+//! what every query needs: a time limit, an end at once when the database goes away, one retry where a pooled
+//! connection turned out to be dead, another server's answer where one of several is silent, and an [`Error`] that
+//! tells "the database is away" from "we made a mistake".
 
 mod batch;
 pub mod dataset;
@@ -138,8 +139,8 @@ fn in_time<T>(answer: sqlx::Result<T>) -> sqlx::Result<Option<T>> {
 /// What a failure says of the connection that a query was on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    /// It died: an I/O error, a server that is shutting down or lets nobody in for now, a session that was killed. Trying
-    /// once more on another one makes sense.
+    /// It died: an I/O error, a server that is shutting down or lets nobody in for now, a session that was killed.
+    /// Trying once more on another one makes sense.
     Died,
     /// Its server answers nobody, for a moment.
     Held,
@@ -166,9 +167,9 @@ struct Failure {
     error: Error,
 }
 
-/// The answer of the first try that has one. Where the connection died, there is one more try, and where its server answers
-/// nobody for a moment, there are as many as there is time for. Of several servers, as many are asked as there is time for, and
-/// one that is silent for so long is given up, at most twice: it may be slow, and not dead.
+/// The answer of the first try that has one. Where the connection died, there is one more try, and where its server
+/// answers nobody for a moment, there are as many as there is time for. Of several servers, as many are asked as there
+/// is time for, and one that is silent for so long is given up, at most twice: it may be slow, and not dead.
 async fn tries<T, Fut: Future<Output = Result<T, Failure>>>(
     silence: Option<Duration>,
     deadline: Instant,
@@ -216,7 +217,6 @@ pub struct Database {
     timings: Timings,
     tracer: Option<Tracer>,
     people: Batch<u32, employees::Person>,
-    shows: Batch<(), Vec<employees::Employee>>,
 }
 
 impl Database {
@@ -286,7 +286,6 @@ impl Database {
             timings: Timings::default(),
             tracer: None,
             people: Batch::new(employees::MOST_PEOPLE),
-            shows: Batch::new(1),
         }
     }
 
@@ -321,7 +320,7 @@ impl Database {
         self.pool_size
     }
 
-    /// How long an answer that is made of several queries may take: as long as two that take all of their time.
+    /// How long it may take to make an answer of several queries: as long as two that take all of their time.
     pub(crate) fn answer_timeout(&self) -> Duration {
         self.query_timeout * 2
     }
@@ -430,8 +429,8 @@ impl Opening {
         connection.execute(sqlx::AssertSqlSafe(&*self.session)).await.map(|_| ())
     }
 
-    /// Whether the connection lives. A new one takes the place of one that is silent: the pool would close that one in an
-    /// orderly way, and wait for it, and keep its place until then.
+    /// Whether the connection lives. A new one takes the place of one that is silent: the pool would close that one in
+    /// an orderly way, and wait for it, and keep its place until then.
     async fn check(&self, connection: &mut MySqlConnection) -> sqlx::Result<bool> {
         match ping(connection).await {
             Err(sqlx::Error::Io(error)) if error.kind() == ErrorKind::TimedOut => {
@@ -448,8 +447,8 @@ impl Opening {
     }
 }
 
-/// `Err` where the connection is dead, which makes the pool drop it and open another one. It asks by a statement: a server that
-/// answers nobody for a moment answers a ping all the same.
+/// `Err` where the connection is dead, which makes the pool drop it and open another one. It asks by a statement: a
+/// server that answers nobody for a moment answers a ping all the same.
 async fn ping(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
     match timeout(PING_TIMEOUT, connection.execute("DO 0")).await {
         Ok(Ok(_)) => Ok(true),
@@ -458,9 +457,9 @@ async fn ping(connection: &mut MySqlConnection) -> sqlx::Result<bool> {
     }
 }
 
-/// Closes all prepared statements, between requests. Left to itself, sqlx closes the oldest one in the middle of a request
-/// that prepares a new one; it does not set `TCP_NODELAY` (0.9.0; its issue 4335), so that the packet after the close waits
-/// for the server's delayed acknowledgement: 40 ms. Here the ping waits for it.
+/// Closes all prepared statements, between requests. Left to itself, sqlx closes the oldest one in the middle of a
+/// request that prepares a new one; it does not set `TCP_NODELAY` (0.9.0; its issue 4335), so that the packet after the
+/// close waits for the server's delayed acknowledgement: 40 ms. Here the ping waits for it.
 async fn forget_statements(connection: &mut MySqlConnection) -> sqlx::Result<()> {
     connection.clear_cached_statements().await?;
     ping(connection).await?;

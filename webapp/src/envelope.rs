@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use opentelemetry::trace::FutureExt;
@@ -59,8 +59,7 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     let id = request.headers().get(REQUEST_ID).filter(|id| sane(id)).cloned().unwrap_or_else(new_id);
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
-    let path = request.uri().path();
-    let api = path == "/api" || path.starts_with("/api/");
+    let api = is_api(request.uri());
 
     let request_id = id.to_str().unwrap_or_default();
     let uri = app.access_log.then(|| request.uri().clone());
@@ -82,22 +81,11 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
         *request.method_mut() = Method::GET;
     }
     let answer = next.run(request).instrument(span.clone());
-    let answer = async {
-        match &traced {
-            Some(traced) => answer.with_context(traced.context()).await,
-            None => answer.await,
-        }
+    let mut response = match &traced {
+        Some(traced) => answer.with_context(traced.context()).await,
+        None => answer.await,
     };
-    // Each query has its limit, but a visitor waits for all of them, and so does who else wants a connection.
-    let mut response = timeout(app.db.answer_timeout(), answer).await.unwrap_or_else(|_| {
-        span.in_scope(|| tracing::warn!("answer given up"));
-        Error::Unavailable("The answer took too long to make. Please try again in a moment.").into_response()
-    });
-
-    let error = response.extensions_mut().remove::<Error>();
-    // The compression says this in the status alone.
-    let unacceptable = (response.status() == StatusCode::NOT_ACCEPTABLE).then_some(Error::NotAcceptable);
-    if let Some(error) = error.or(unacceptable) {
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
         let written =
             if api { error.problem(request_id) } else { error.page(app.site(app.cache.last_known().as_deref())) };
         let (parts, body) = written.into_parts();
@@ -136,6 +124,23 @@ pub(crate) async fn envelope(State(app): State<Arc<App>>, mut request: Request, 
     response.map(|body| in_flight.until_sent(body))
 }
 
+/// Whether an address is one of the API's.
+pub(crate) fn is_api(address: &Uri) -> bool {
+    let path = address.path();
+    path == "/api" || path.starts_with("/api/")
+}
+
+/// The middleware that lets nobody wait for ever, and says what the layers inside of it do not say in words.
+pub(crate) async fn bounded(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    // Each query has its limit, but a visitor waits for all of them, and so does who else wants a connection.
+    let Ok(response) = timeout(app.db.answer_timeout(), next.run(request)).await else {
+        tracing::warn!("answer given up");
+        return Error::Unavailable("The answer took too long to make. Please try again in a moment.").into_response();
+    };
+    // The compression says this in the status alone: all the rest is of the answer that was not acceptable.
+    if response.status() == StatusCode::NOT_ACCEPTABLE { Error::NotAcceptable.into_response() } else { response }
+}
+
 /// What a panic in a handler becomes. The standard error has its place in the code, the log its request.
 pub(crate) fn caught(panic: Box<dyn Any + Send>) -> Response {
     let said =
@@ -154,8 +159,8 @@ fn without_body(mut response: Response) -> Response {
     response
 }
 
-/// Whether an id from outside can stand in a log line and in a header: the same rule as nginx's in the web image, so that
-/// one request has one id in all logs.
+/// Whether an id from outside can stand in a log line and in a header: the same rule as nginx's in the web image, so
+/// that one request has one id in all logs.
 fn sane(id: &HeaderValue) -> bool {
     (1..=128).contains(&id.len()) && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(b))
 }

@@ -1,9 +1,10 @@
 //! The web application: the employees data set as pages and as JSON.
 //!
 //! One request's way: [`server`] accepts it, `envelope` gives it an id and times it, [`router`] finds its handler in
-//! `routes`, the handler checks what came from outside ([`search`], [`cursor`]), asks [`db`] (and [`catalog`], which
-//! keeps what is dear to count), and a template in [`views`] writes the page; an [`error`] becomes a page or
-//! problem+json on the way out. [`openapi`] describes the API. [`config`] and [`migrations`] stand beside it, for `main`.
+//! `routes`, which answers all who ask for the same (`share`), the handler checks what came from outside ([`search`],
+//! [`cursor`]), asks [`db`] (and [`catalog`], which keeps what is dear to count), and a template in [`views`] writes
+//! the page; an [`error`] becomes a page or problem+json on the way out. [`openapi`] describes the API. [`config`] and
+//! [`migrations`] stand beside it, for `main`.
 
 pub mod app;
 pub mod catalog;
@@ -24,6 +25,7 @@ pub mod router;
 mod routes;
 pub mod search;
 pub mod server;
+mod share;
 pub mod traces;
 pub mod views;
 mod vital;

@@ -1,4 +1,5 @@
-//! The command line: `webapp serve`, `webapp check`, `webapp migrate` and `webapp openapi`. All configuration comes from the environment.
+//! The command line: `webapp serve`, `webapp check`, `webapp migrate` and `webapp openapi`. All configuration comes
+//! from the environment.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use tandem_webapp::migrations::{self, Outcome, Recompute};
 use tandem_webapp::openapi;
 use tandem_webapp::server;
 
-/// How long `webapp migrate` waits for another process that migrates the same database: longer than that takes on a slow machine.
+/// How long `webapp migrate` waits for another process that migrates the same database: longer than that takes on a
+/// slow machine.
 const MIGRATE_PATIENCE: Duration = Duration::from_secs(600);
 /// Threads for name look-ups, the only blocking work. The default of 512 would let a resolver that hangs cost memory.
 const BLOCKING_THREADS: usize = 4;

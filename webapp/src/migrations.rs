@@ -10,9 +10,10 @@
 //!
 //! Written here and not left to `sqlx::migrate!`, for three reasons. MySQL commits every DDL statement at once, so a
 //! run that is killed half-way leaves sqlx's record "dirty", which stops all later runs until a person repairs it;
-//! here each step looks whether its index or table exists already, and a killed run is simply run again. sqlx waits for its
-//! lock without end; here a replica gives up after a while and says so. And it locks per server and database without
-//! a limit on metadata locks, so that one long query would make the migration block every other query behind it.
+//! here each step looks whether its index or table exists already, and a killed run is simply run again. sqlx waits for
+//! its lock without end; here a replica gives up after a while and says so. And it locks per server and database
+//! without a limit on metadata locks, so that one long query would make the migration block every other query behind
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,8 +58,8 @@ impl fmt::Display for Object {
     }
 }
 
-/// Which summaries that exist are computed again. One that another process began to compute after this one had asked is not:
-/// it has every change that was there when this one asked. What it began in the same second may lack one, and is.
+/// Which summaries that exist are computed again. One that another process began to compute after this one had asked is
+/// not: it has every change that was there when this one asked. What it began in the same second may lack one, and is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
     /// Those that are older than the data set.
@@ -70,10 +71,10 @@ pub enum Recompute {
 /// The data set's tables: nothing can be done before they are there.
 const TABLES: [&str; 6] = ["employees", "departments", "dept_emp", "dept_manager", "titles", "salaries"];
 
-/// Counts anew what MySQL chooses its plans by. Where the data was loaded in one go, it may believe that a table has as many
-/// rows as it had in the middle of that, and then starts a query at its wrong end. Here and for the summaries the statement
-/// goes into the binary log: replicas answer the pages' reads, count for themselves, and can be told in no other way, since
-/// nobody may write there.
+/// Counts anew what MySQL chooses its plans by. Where the data was loaded in one go, it may believe that a table has as
+/// many rows as it had in the middle of that, and then starts a query at its wrong end. Here and for the summaries the
+/// statement goes into the binary log: replicas answer the pages' reads, count for themselves, and can be told in no
+/// other way, since nobody may write there.
 const ANALYZE: &str = "ANALYZE TABLE employees, departments, dept_emp, dept_manager, titles, salaries";
 
 /// MySQL's error for a statement that it rolled back so that another one could go on.
@@ -234,7 +235,8 @@ async fn run_locked(
     patience: Duration,
     recompute: Recompute,
 ) -> Result<Vec<Step>, Error> {
-    // Names of locks hold for the whole server, and at most 64 characters. The time is that of the question, not of the answer.
+    // Names of locks hold for the whole server, and at most 64 characters. The time is that of the question, not of the
+    // answer.
     let (asked, locked): (i64, Option<i64>) = sqlx::query_as(
         "SELECT UNIX_TIMESTAMP(), GET_LOCK(CONCAT('tandem_migrations_', LEFT(SHA2(DATABASE(), 256), 40)), ?)",
     )
@@ -285,9 +287,9 @@ async fn run_locked(
     if MIGRATIONS.iter().any(|migration| !applied.contains(&migration.version)) {
         connection.execute(ANALYZE).await.map_err(Error::Analyze)?;
     }
-    // Summaries last, one after the other: an index cannot be added to a table that a long query reads. They are filled on the
-    // connection that holds the lock: where this process is killed, the server goes on with the statement, and lets nobody else
-    // begin until that has ended.
+    // Summaries last, one after the other: an index cannot be added to a table that a long query reads. They are filled
+    // on the connection that holds the lock: where this process is killed, the server goes on with the statement, and
+    // lets nobody else begin until that has ended.
     for (migration, table, recorded) in summaries {
         let version = migration.version;
         let wanted = Wanted { recorded, recompute, asked };
@@ -422,8 +424,9 @@ async fn computed_since(connection: &mut MySqlConnection, table: &str, asked: i6
     sqlx::query_scalar(AssertSqlSafe(sql)).bind(asked).fetch_one(connection).await
 }
 
-/// Computes a summary beside the one that is there, if there is one, and puts it in its place. Who asks for a table while it
-/// is being filled waits until it is full, perhaps for longer than a query may take; for one that is not there, nobody waits.
+/// Computes a summary beside the one that is there, if there is one, and puts it in its place. Who asks for a table
+/// while it is being filled waits until it is full, perhaps for longer than a query may take; for one that is not
+/// there, nobody waits.
 async fn compute(connection: &mut MySqlConnection, migration: &Migration, table: &str) -> sqlx::Result<()> {
     // `table` is a constant of this file. What a killed run left behind goes first.
     let clear = format!("DROP TABLE IF EXISTS {table}_new, {table}_old");

@@ -125,7 +125,8 @@ const HEADERS: &[SharedHeader] = &[
     },
     SharedHeader {
         name: "ETag",
-        description: "The answer's version, for `If-None-Match`.",
+        description: "The answer's version, for `If-None-Match`. Who made it (`served_by`) and when it was counted \
+                      (`counted_at`) make no other version.",
         pattern: Some("^(W/)?\"[!-~]*\"$"),
         on_errors: false,
     },
@@ -217,8 +218,11 @@ fn reference(kind: &str, name: &str) -> Ref {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::share::Answers;
     use std::collections::BTreeSet;
     use std::path::Path;
+    use std::sync::Arc;
+    use std::time::Duration;
     use utoipa::openapi::path::Operation;
 
     fn operations(api: &OpenApi) -> impl Iterator<Item = (&String, &Operation)> {
@@ -235,7 +239,8 @@ mod tests {
     /// axum does not list its routes, but prints them.
     #[test]
     fn every_route_below_api_v1_is_described() {
-        let printed = format!("{:?}", router::all(None));
+        let answers = Arc::new(Answers::new(Duration::ZERO));
+        let printed = format!("{:?}", router::all(&answers));
         let routed: BTreeSet<_> = printed.split('"').filter(|text| text.starts_with("/api/v1")).collect();
         let document = document();
         let described: BTreeSet<_> = document.paths.paths.keys().map(String::as_str).collect();

@@ -15,37 +15,37 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::conditional::conditional;
-use crate::cors::Origins;
-use crate::envelope::{caught, envelope};
+use crate::cors::readable;
+use crate::envelope::{bounded, caught, envelope};
 use crate::openapi;
 use crate::routes::{
     assets, departments, docs, employees, exports, history, not_found, overview, probes, salaries, show, wrong_method,
 };
+use crate::share::{Answers, share};
 
 /// What is smaller, in bytes, fits into one packet anyway.
 const COMPRESSIBLE: u64 = 1024;
-/// The lowest level that is still worth its time for a page of 5 to 20 kB: higher ones save a few per cent, and pages are
-/// compressed each time.
+/// The lowest level that is still worth its time for a page of 5 to 20 kB: higher ones save a few per cent, and pages
+/// are compressed each time.
 const COMPRESSION: CompressionLevel = CompressionLevel::Precise(3);
 
 /// The routes of the main listener.
 pub fn pages(app: Arc<App>, metrics_public: bool) -> Router {
-    let mut router = all(app.cors_origins.as_ref());
+    let answers = Arc::new(Answers::new(app.db.answer_timeout()));
+    let mut router = all(&answers);
     if metrics_public {
         router = router.route("/metrics", get(probes::metrics));
     }
     finish(router, app)
 }
 
-/// What everybody may see, and of it what pages of these origins may read.
-pub(crate) fn all(origins: Option<&Origins>) -> Router<Arc<App>> {
-    // The answer to other methods comes first, so that the layer around it sees the question that browsers ask before
-    // a request: it is an OPTIONS.
-    let mut api =
-        Router::from(api()).route("/api/openapi.json", get(docs::openapi)).method_not_allowed_fallback(wrong_method);
-    if let Some(origins) = origins {
-        api = api.layer(origins.layer());
-    }
+/// What everybody may see.
+pub(crate) fn all(answers: &Arc<Answers>) -> Router<Arc<App>> {
+    let shared = || from_fn_with_state(Arc::clone(answers), share);
+    let api = Router::from(facts())
+        .route_layer(shared())
+        .merge(Router::from(files()))
+        .route("/api/openapi.json", get(docs::openapi));
     Router::new()
         .route("/", get(overview::page))
         .route("/show", get(show::page))
@@ -54,6 +54,7 @@ pub(crate) fn all(origins: Option<&Origins>) -> Router<Arc<App>> {
         .route("/departments", get(departments::list_page))
         .route("/departments/{dept_no}", get(departments::one_page))
         .route("/salaries", get(salaries::page))
+        .route_layer(shared())
         .route("/assets/{file}", get(assets::file))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
@@ -65,18 +66,25 @@ pub(crate) fn all(origins: Option<&Origins>) -> Router<Arc<App>> {
 /// The routes below `/api/v1`, each at the path that its handler's description names. They come with the OpenAPI
 /// document that is made of these descriptions.
 pub(crate) fn api() -> OpenApiRouter<Arc<App>> {
+    facts().merge(files())
+}
+
+/// Those whose answers depend on the address alone.
+fn facts() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::introduction())
         .routes(routes!(overview::api))
         .routes(routes!(show::api))
         .routes(routes!(employees::list_api))
-        .routes(routes!(exports::csv))
-        .routes(routes!(exports::json))
-        .routes(routes!(exports::ndjson))
         .routes(routes!(employees::one_api))
         .routes(routes!(departments::list_api))
         .routes(routes!(departments::one_api))
         .routes(routes!(history::api))
         .routes(routes!(salaries::api))
+}
+
+/// Streams, of which each has its reader.
+fn files() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(exports::csv)).routes(routes!(exports::json)).routes(routes!(exports::ndjson))
 }
 
 /// The routes of the second listener, for whoever watches this process.
@@ -92,6 +100,8 @@ pub fn monitoring(app: Arc<App>) -> Router {
 fn finish(router: Router<Arc<App>>, app: Arc<App>) -> Router {
     let around = ServiceBuilder::new()
         .layer(from_fn_with_state(Arc::clone(&app), envelope))
+        .layer(from_fn_with_state(Arc::clone(&app), readable))
+        .layer(from_fn_with_state(Arc::clone(&app), bounded))
         .layer(
             CompressionLayer::new()
                 .quality(COMPRESSION)
@@ -106,9 +116,11 @@ fn finish(router: Router<Arc<App>>, app: Arc<App>) -> Router {
 mod tests {
     use super::*;
     use crate::config::DatabaseConfig;
+    use crate::cors::Origins;
     use crate::db::Database;
     use axum::body::{Body, to_bytes};
     use axum::http::{Request, StatusCode};
+    use rstest::rstest;
     use sqlx::mysql::MySqlConnectOptions;
     use std::time::{Duration, Instant};
     use tower::ServiceExt;
@@ -135,6 +147,24 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], "2");
         assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+    }
+
+    #[rstest]
+    #[case("/api/v1/waits", "*")]
+    #[case("/api/v1/fails", "*")]
+    #[case("/waits", "")]
+    #[tokio::test(start_paused = true)]
+    async fn other_origins_may_read_why_the_api_has_no_answer(#[case] path: &str, #[case] allowed: &str) {
+        let router = Router::new()
+            .route("/waits", get(std::future::pending::<()>))
+            .route("/api/v1/waits", get(std::future::pending::<()>))
+            .route("/api/v1/fails", get(async || -> String { panic!() }));
+        let app = App { cors_origins: Some(Origins::Any), ..Arc::into_inner(app()).unwrap() };
+        let request = Request::get(path).header("origin", "https://a.example").body(Body::empty()).unwrap();
+        let response = finish(router, Arc::new(app)).oneshot(request).await.unwrap();
+        assert!(response.status().is_server_error());
+        let given = response.headers().get("access-control-allow-origin").map_or("", |value| value.to_str().unwrap());
+        assert_eq!(given, allowed);
     }
 
     #[tokio::test]

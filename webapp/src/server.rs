@@ -141,8 +141,8 @@ async fn prepare(app: Arc<App>, migrate: Option<DatabaseConfig>) {
     tracing::info!("the data set is known");
 }
 
-/// How long to wait after `error`, where the pause before was `last`: a database that comes back, or gets its tables, is
-/// found at once, and one that cannot carry out a statement is left alone for longer and longer.
+/// How long to wait after `error`, where the pause before was `last`: a database that comes back, or gets its tables,
+/// is found at once, and one that cannot carry out a statement is left alone for longer and longer.
 fn pause_after(error: &migrations::Error, last: Duration) -> Duration {
     match error {
         migrations::Error::Statement { .. } | migrations::Error::Analyze(_) => (last * 2).min(LONGEST_PAUSE),

@@ -258,8 +258,8 @@ impl QuerySpan {
     }
 }
 
-/// The id of the caller's trace, for the log of a program that makes no traces: 32 lower-case hexadecimal digits that are
-/// not all zero (W3C trace context).
+/// The id of the caller's trace, for the log of a program that makes no traces: 32 lower-case hexadecimal digits that
+/// are not all zero (W3C trace context).
 pub(crate) fn callers_trace(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let id = headers.get(TRACEPARENT)?.to_str().ok()?.split('-').nth(1)?;
     let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

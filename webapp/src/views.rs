@@ -291,6 +291,11 @@ impl<'a> SalariesPage<'a> {
         Self { site, departments: &catalog.departments, titles: &catalog.titles, group, salaries, charts }
     }
 
+    /// Whether that field of the form is what is wrong: a group that makes no sense has a page of its own.
+    fn is_wrong(&self, _: &str) -> bool {
+        false
+    }
+
     /// Titles for the form, with one that is asked for but not known.
     fn offered_titles(&self) -> impl Iterator<Item = &str> {
         offered_titles(self.titles, self.group.title.as_deref())
@@ -379,8 +384,8 @@ impl<'a> Employees<'a> {
         }
     }
 
-    /// The page of a search that cannot be made: the form, with the name as it was typed and everything else that could be
-    /// read.
+    /// The page of a search that cannot be made: the form, with the name as it was typed and everything else that could
+    /// be read.
     pub fn refused(site: Site, catalog: &'a Catalog, search: &'a Search, name: String, mistake: &'a Invalid) -> Self {
         static NOBODY: Page = Page { employees: Vec::new(), previous: None, next: None };
         Self {

@@ -1,8 +1,8 @@
 //! Tasks that the process cannot do without.
 //!
-//! A panic ends the task in which it happens, and nothing else: a request gets its 500, and all others go on. A task that
-//! everything depends on must not end like this, with nobody to notice. Its panic ends the process, and whoever watches
-//! over the process starts it again.
+//! A panic ends the task in which it happens, and nothing else: a request gets its 500, and all others go on. A task
+//! that everything depends on must not end like this, with nobody to notice. Its panic ends the process, and whoever
+//! watches over the process starts it again.
 
 use std::panic::AssertUnwindSafe;
 

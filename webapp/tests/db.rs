@@ -79,7 +79,7 @@ impl Fixture {
     /// Kills every other connection to this database, as a server that goes away would.
     async fn kill_all(&self, root: &mut MySqlConnection) {
         let ids: Vec<u64> =
-            sqlx::query_scalar("SELECT id FROM information_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()")
+            sqlx::query_scalar("SELECT id FROM performance_schema.processlist WHERE db = ? AND id <> CONNECTION_ID()")
                 .bind(&self.name)
                 .fetch_all(&mut *root)
                 .await
@@ -391,9 +391,27 @@ async fn another_data_set_is_noticed_by_the_pages() {
     assert_eq!(status, 200);
     assert!(body.contains("a data set of its own (no description found)"), "{body}");
     fixture.run(DATASET).await;
+    // A page that asks for nothing else looks each time, however short ago somebody has looked.
+    let (_, body) = get(&pages, "/").await;
+    assert!(body.contains("A small &#60;sample&#62;"), "{body}");
+    fixture.run("UPDATE tandem_dataset SET description = 'Another <sample>'").await;
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while !get(&pages, "/departments").await.1.contains("A small &#60;sample&#62;") {
+    while !get(&pages, "/departments").await.1.contains("Another &#60;sample&#62;") {
         assert!(std::time::Instant::now() < deadline, "the new data set was not noticed");
+    }
+}
+
+#[tokio::test]
+async fn what_one_replica_has_sent_is_known_to_the_others() {
+    let fixture = fixture!(Fixture::loaded());
+    let replica = |name: &str| router::pages(Arc::new(App::new(fixture.database(), name.to_owned(), false)), false);
+    let (one, other) = (replica("replica-1"), replica("replica-2"));
+    for path in ["/", "/show", "/employees", "/departments", "/api/v1/overview", "/api/v1/show", "/api/v1/employees"] {
+        let tag = async |pages: &Router| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            pages.clone().oneshot(request).await.unwrap().headers()["etag"].clone()
+        };
+        assert_eq!(tag(&one).await, tag(&other).await, "{path}");
     }
 }
 

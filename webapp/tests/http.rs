@@ -101,9 +101,17 @@ async fn small_answers_are_not_compressed() {
 
 #[tokio::test]
 async fn a_client_that_takes_no_encoding_at_all_is_told_so() {
-    let response = get(DOCUMENT, &[("accept-encoding", "identity;q=0")]).await;
-    assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE);
-    assert_eq!(header(&response, "content-type"), "application/problem+json");
+    for path in [DOCUMENT, "/api/docs/swagger-ui-bundle.js", "/api/v1/nothing"] {
+        let response = get(path, &[("accept-encoding", "identity;q=0")]).await;
+        assert_eq!(response.status(), StatusCode::NOT_ACCEPTABLE, "{path}");
+        assert_eq!(header(&response, "content-type"), "application/problem+json", "{path}");
+        let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(problem["status"], 406, "{path}");
+        // Nothing of the answer that it would have been.
+        for name in ["etag", "content-encoding", "content-disposition"] {
+            assert_eq!(header(&response, name), "", "{name} of {path}");
+        }
+    }
 }
 
 #[rstest]
@@ -203,14 +211,16 @@ async fn other_origins_may_read_nothing_by_default() {
 async fn listed_origins_may_read_the_api(#[case] listed: &str, #[case] origin: &str, #[case] allowed: &str) {
     let headers = [("origin", origin)];
     // Even an answer that the database refuses: a script has to see why.
-    for path in [DOCUMENT, "/api/v1/show"] {
+    for path in [DOCUMENT, "/api/v1/show", "/api/v1/nothing"] {
         let response = send(pages(Some(listed)), Method::GET, path, &headers).await;
         assert_eq!(header(&response, "access-control-allow-origin"), allowed, "{path}");
         assert_eq!(header(&response, "access-control-allow-credentials"), "");
         assert!(header(&response, "access-control-expose-headers").contains("x-request-id"));
     }
-    let page = send(pages(Some(listed)), Method::GET, "/show", &headers).await;
-    assert_eq!(header(&page, "access-control-allow-origin"), "");
+    for path in ["/show", "/nothing", "/apis"] {
+        let page = send(pages(Some(listed)), Method::GET, path, &headers).await;
+        assert_eq!(header(&page, "access-control-allow-origin"), "", "{path}");
+    }
 }
 
 #[tokio::test]
@@ -225,6 +235,9 @@ async fn browsers_may_ask_before_they_read() {
     assert_eq!(header(&response, "access-control-allow-methods"), "GET,HEAD");
     assert!(header(&response, "access-control-allow-headers").contains("if-none-match"));
     assert_eq!(header(&response, "access-control-max-age"), "3600");
+    assert_eq!(header(&response, "x-request-id").len(), 32);
+    let page = send(pages(Some("*")), Method::OPTIONS, "/employees", &question).await;
+    assert_eq!(page.status(), StatusCode::METHOD_NOT_ALLOWED);
     let other = send(pages(Some("*")), Method::DELETE, "/api/v1/employees", &question).await;
     assert_eq!(other.status(), StatusCode::METHOD_NOT_ALLOWED);
 }

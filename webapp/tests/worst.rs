@@ -1,8 +1,8 @@
-//! No address can hold the database: the worst that we can think of, on the full data set. Each has its answer in time, and afterwards no statement goes on in the server, whether the client has waited
-//! for the answer or hung up.
+//! No address can hold the database: the worst that we can think of, on the full data set. Each has its answer in time,
+//! and afterwards no statement goes on in the server, whether the client has waited for the answer or hung up.
 //!
-//! `TEST_FULL_DATABASE_URL` names a server whose database `employees` holds the full data set, and a user who may create
-//! users, e.g. `mysql://root:pw@127.0.0.1:3306/mysql`. Without the variable the tests are skipped.
+//! `TEST_FULL_DATABASE_URL` names a server whose database `employees` holds the full data set, and a user who may
+//! create users, e.g. `mysql://root:pw@127.0.0.1:3306/mysql`. Without the variable the tests are skipped.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -31,8 +31,8 @@ const EXPORTS: &[&str] =
 /// The largest answer, in bytes: no page has more than a few hundred rows.
 const LARGEST: usize = 200_000;
 
-/// Searches whose plan cannot profit from an index, that match (nearly) everything or nothing, sorted by what they do not
-/// filter by, and the figures that are dear to compute.
+/// Searches whose plan cannot profit from an index, that match (nearly) everything or nothing, sorted by what they do
+/// not filter by, and the figures that are dear to compute.
 const WORST: &[&str] = &[
     "/",
     "/employees?limit=100",

@@ -24,8 +24,8 @@ pub fn check(path: &Path, name: &str, generated: &str) -> Result<(), String> {
 
 /// The names of the metrics that a PromQL expression asks for, in their order.
 ///
-/// Not a parser of the language: what stands in quotes, braces and brackets, behind `by` and the like, and in front of a
-/// parenthesis is left out, and so are operators and numbers.
+/// Not a parser of the language: what stands in quotes, braces and brackets, behind `by` and the like, and in front of
+/// a parenthesis is left out, and so are operators and numbers.
 pub fn metrics_in(expression: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = expression;

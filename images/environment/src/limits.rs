@@ -35,8 +35,8 @@ impl Limits {
         self.number("memory.max").or_else(|| self.number("memory/memory.limit_in_bytes")).filter(|&n| n < UNLIMITED)
     }
 
-    /// All memory that a process can have, in bytes: the limit, or what the machine has where that is less; `None` where
-    /// the kernel tells neither.
+    /// All memory that a process can have, in bytes: the limit, or what the machine has where that is less; `None`
+    /// where the kernel tells neither.
     pub fn all_memory(&self) -> Option<u64> {
         let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| kibibytes(&text, "MemTotal:"));
         self.memory().into_iter().chain(machine).min()

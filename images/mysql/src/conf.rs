@@ -112,8 +112,8 @@ pub fn adjustment(output: &str, options: &[(String, String, String)]) -> Option<
     })
 }
 
-/// What is wrong with a buffer pool that is larger than `memory` bytes, by mysqld's list of its effective variables. mysqld
-/// itself would begin to fill it, and take the machine or the container down.
+/// What is wrong with a buffer pool that is larger than `memory` bytes, by mysqld's list of its effective variables.
+/// mysqld itself would begin to fill it, and take the machine or the container down.
 pub fn oversized(variables: &str, memory: u64, options: &[(String, String, String)]) -> Option<String> {
     let mut lines = variables.lines().filter_map(|line| line.strip_prefix("innodb-buffer-pool-size "));
     let pool = lines.find_map(|value| value.trim().parse::<u64>().ok()).filter(|&pool| pool > memory)?;

@@ -1,4 +1,5 @@
-//! The first start on an empty volume: unpack a snapshot or initialise, load, run the init folder, check, make it final.
+//! The first start on an empty volume: unpack a snapshot or initialise, load, run the init folder, check, make it
+//! final.
 //!
 //! All of it happens in the data directory's own sub-folder (see [`crate::datadir`]); nothing that fails or is killed
 //! here leaves anything that could be served.
@@ -121,9 +122,8 @@ impl FirstStart<'_> {
         Ok((begin_with(Snapshot::Empty), work))
     }
 
-    /// Makes both snapshots in `target`, when the image is built. What the build put into the init folder runs after the
-    /// data set has been loaded: the application's indexes and summaries, so that no first start has to build
-    /// them.
+    /// Makes both snapshots in `target`, when the image is built. What the build put into the init folder runs after
+    /// the data set has been loaded: the application's indexes and summaries, so that no first start has to build them.
     ///
     /// # Errors
     /// As [`Self::run`].

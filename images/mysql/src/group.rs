@@ -22,8 +22,8 @@ const HEIR: &str = "SELECT other.MEMBER_ID FROM performance_schema.replication_g
     WHERE own.MEMBER_ID = @@server_uuid AND own.MEMBER_STATE = 'ONLINE' AND own.MEMBER_ROLE = 'PRIMARY' \
     ORDER BY stats.COUNT_TRANSACTIONS_REMOTE_IN_APPLIER_QUEUE, other.MEMBER_HOST LIMIT 1";
 
-/// Lets another member take over. Nothing is done, and `None` returned, where this server is not the primary of a group, or
-/// the only member; else the UUID of the new primary.
+/// Lets another member take over. Nothing is done, and `None` returned, where this server is not the primary of a
+/// group, or the only member; else the UUID of the new primary.
 ///
 /// # Errors
 /// The server does not answer, or the group does not follow within 15 s.

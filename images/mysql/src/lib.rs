@@ -3,8 +3,8 @@
 //! [`entrypoint`] is the container's start. It reads [`settings`], looks at the [`datadir`], writes the option file
 //! ([`conf`]), runs a [`first_start`] where the volume is empty (with a temporary [`server`], the init folder's
 //! [`scripts`], the bulk [`load`] of a [`dataset`] and its check by [`verify`]), and becomes mysqld, which makes
-//! [`accounts`] and passwords what the environment says. While that serves, [`health`] asks it, and before it stops a member of a
-//! [`group`] hands over.
+//! [`accounts`] and passwords what the environment says. While that serves, [`health`] asks it, and before it stops a
+//! member of a [`group`] hands over.
 
 pub mod accounts;
 pub mod conf;

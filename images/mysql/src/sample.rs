@@ -89,7 +89,8 @@ pub enum Error {
 /// A sample that was there before is replaced then; anything else is left alone.
 ///
 /// # Errors
-/// If the size is out of range, if the folder is not ours to replace, or if writing fails. The folder is as before then.
+/// If the size is out of range, if the folder is not ours to replace, or if writing fails. The folder is as before
+/// then.
 pub fn write(folder: &Path, options: &Options) -> Result<Manifest, Error> {
     if !(SMALLEST..=LARGEST).contains(&options.employees) {
         return Err(Error::Size { employees: options.employees });

@@ -1,9 +1,10 @@
 //! The container's first process: checks, renders, starts supervisord, and decides when and how the container ends.
 //!
-//! What is running at a time is in [`Programs`]; every connection of a runner (link.rs) has a thread that keeps it true.
+//! What is running at a time is in [`Programs`]; every connection of a runner (link.rs) has a thread that keeps it
+//! true.
 //!
-//! supervisord looks at its programs and its signals once a second, or when one of its sockets has something to read. So
-//! it gets a socket that is good for nothing but a connection that wakes it: its [`DOORBELL`].
+//! supervisord looks at its programs and its signals once a second, or when one of its sockets has something to read.
+//! So it gets a socket that is good for nothing but a connection that wakes it: its [`DOORBELL`].
 //!
 //! In: the environment, signals, and what the runners say (link.rs). Out: the container's exit code: 0 where a stop was
 //! asked for, else the code of the program that ended (never 0: a program that ends by itself is a failure).
@@ -141,10 +142,14 @@ impl Programs {
 /// # Errors
 /// Before anything was started: a variable cannot be used, or the system refuses what is needed.
 pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
+    // Before anything else: the kernel delivers no signal to a PID 1 that has no handler for it, so a stop that comes
+    // during the start would be lost.
+    let (sender, events) = channel();
+    hear_signals(sender.clone())?;
     let settings = Settings::read(environment, &Limits::default())?;
     let machine = machine(&settings)?;
     let launches = launches(&settings, &machine, std::env::vars_os())?;
-    if let Some(code) = refusal(&settings.application, &launches)? {
+    if let Some(code) = refusal(&settings.application, &launches, &events)? {
         return Ok(code);
     }
     let folder = Path::new(RUN);
@@ -158,8 +163,6 @@ pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
     let log = |name, to| Log::start(&folder.join(name), to).map_err(Error::Folder);
     let stdout = log("stdout", output(io::stdout().as_fd().try_clone_to_owned())?)?;
     let stderr = log("stderr", output(io::stderr().as_fd().try_clone_to_owned())?)?;
-    let (sender, events) = channel();
-    hear_signals(sender.clone())?;
     let programs = Programs::default();
     hear_runners(folder, launches, &settings, &programs, sender)?;
 
@@ -208,9 +211,13 @@ fn search_path(environment: &HashMap<OsString, OsString>) -> &OsStr {
     environment.get(OsStr::new("PATH")).map_or(OsStr::new(PATH), |path| path)
 }
 
-/// Lets the application look at its variables, where it has a command for that. `Some` is the code of its refusal; it
-/// has said why.
-fn refusal(application: &Application, launches: &HashMap<&'static str, Launch>) -> Result<Option<u8>, Error> {
+/// Lets the application look at its variables, where it has a command for that. `Some` is the container's code where
+/// nothing is to be started: that of a refusal, of which the application has said why, or 0 where a stop was asked for.
+fn refusal(
+    application: &Application,
+    launches: &HashMap<&'static str, Launch>,
+    events: &Receiver<Event>,
+) -> Result<Option<u8>, Error> {
     let Some(Launch { environment, .. }) = launches.get(Program::App.name()) else { return Ok(None) };
     let environment: HashMap<_, _> = environment.iter().cloned().collect();
     let Some(command) = application.check(search_path(&environment))? else { return Ok(None) };
@@ -218,18 +225,24 @@ fn refusal(application: &Application, launches: &HashMap<&'static str, Launch>) 
     let failed = |error| Error::System("run the application's check", error);
     let mut check = Command::new(program);
     let mut check = check.args(arguments).env_clear().envs(environment).stdin(Stdio::null()).spawn().map_err(failed)?;
-    let deadline = Instant::now() + CHECK_LIMIT;
-    loop {
-        match check.try_wait().map_err(failed)? {
-            Some(status) => return Ok((!status.success()).then(|| failure(run::code(status)))),
-            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(2)),
+    let deadline = Some(Instant::now() + CHECK_LIMIT);
+    let code = loop {
+        match next(events, deadline) {
+            Some(Event::Stop) => break 0,
+            Some(_) => {
+                if let Some(status) = check.try_wait().map_err(failed)? {
+                    return Ok((!status.success()).then(|| failure(run::code(status))));
+                }
+            }
             None => {
                 say("APP_CHECK does not end: killing it");
-                let _ = check.kill();
-                return Ok(Some(1));
+                break 1;
             }
         }
-    }
+    };
+    // It may just have ended by itself.
+    let _ = check.kill().and_then(|()| check.wait());
+    Ok(Some(code))
 }
 
 /// Looks at what nginx's configuration depends on.
@@ -553,19 +566,23 @@ options ndots:0
         assert!(folder.path().join("link.sock").exists());
     }
 
-    /// What [`watch`] makes of these events, with a child in supervisord's place that ends on TERM.
-    #[expect(clippy::zombie_processes, reason = "watch() waits for it")]
-    fn watched(supervisord: &str, events: impl IntoIterator<Item = Event>, programs: &Programs) -> u8 {
-        let child = Command::new("sh").args(["-c", supervisord]).spawn().unwrap();
+    /// These events, and then what SIGCHLD would bring, until the end.
+    fn heard(events: impl IntoIterator<Item = Event>) -> Receiver<Event> {
         let (sender, receiver) = channel();
         events.into_iter().for_each(|event| sender.send(event).unwrap());
-        // As SIGCHLD would, until the end.
         thread::spawn(move || {
             while sender.send(Event::Child).is_ok() {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        watch(&receiver, Pid::from_raw(child.id() as i32), &settings(&[]), programs)
+        receiver
+    }
+
+    /// What [`watch`] makes of these events, with a child in supervisord's place that ends on TERM.
+    #[expect(clippy::zombie_processes, reason = "watch() waits for it")]
+    fn watched(supervisord: &str, events: impl IntoIterator<Item = Event>, programs: &Programs) -> u8 {
+        let child = Command::new("sh").args(["-c", supervisord]).spawn().unwrap();
+        watch(&heard(events), Pid::from_raw(child.id() as i32), &settings(&[]), programs)
     }
 
     fn one_runs() -> Programs {
@@ -619,11 +636,23 @@ options ndots:0
     #[case("sh -c 'kill -9 $$'", Some(137))]
     #[case("sh -c 'test \"$LISTEN\" = unix:/run/tandem/app.sock'", None)]
     fn the_applications_own_check_comes_first(#[case] check: &str, #[case] code: Option<u8>) {
+        assert_eq!(checked(check, []), code);
+    }
+
+    #[test]
+    fn a_stop_does_not_wait_for_the_check() {
+        let begin = Instant::now();
+        assert_eq!(checked("sleep 60", [Event::Stop]), Some(0));
+        assert!(begin.elapsed() < CHECK_LIMIT / 2, "{:?}", begin.elapsed());
+    }
+
+    /// What [`refusal`] makes of these events and of an application with this check.
+    fn checked(check: &str, events: impl IntoIterator<Item = Event>) -> Option<u8> {
         let _alone = crate::CHILDREN.lock();
         let pairs = [("APP_COMMAND", "true"), ("APP_CHECK", check)];
         let variables = pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let settings = settings(&pairs);
         let launches = launches(&settings, &MACHINE, variables).unwrap();
-        assert_eq!(refusal(&settings.application, &launches).unwrap(), code);
+        refusal(&settings.application, &launches, &heard(events)).unwrap()
     }
 }

@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use k8s_openapi::Resource;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -78,7 +80,7 @@ impl Error {
 }
 
 /// What the API server says, without all that kube adds to it.
-pub(super) fn words(error: &kube::Error) -> String {
+pub(crate) fn words(error: &kube::Error) -> String {
     match error {
         // Some of its messages are lists.
         kube::Error::Api(status) => status.message.lines().map(str::trim).collect::<Vec<_>>().join(" "),
@@ -103,14 +105,14 @@ impl Change {
     }
 }
 
-/// Creates the Secrets with new passwords where they are missing, and adds them to what was observed: everything else is
-/// built from them. One that is there keeps what it holds.
+/// Creates the Secrets with new passwords where they are missing, and adds them to what was observed: everything else
+/// is built from them. One that is there keeps what it holds.
 ///
 /// # Errors
 /// One cannot be created.
 pub async fn generate(client: &Client, observed: &mut Observed) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
-    if let Some(secret) = generated_secret(&observed.stack).filter(|secret| !observed.exists(&secret.name_any())) {
+    if let Some(secret) = generated_secret(&observed.stack).filter(|secret| observed.lacks(&secret.name_any())) {
         changes.push(make(client, observed, secret, &[names::ROOT_PASSWORD, names::PASSWORD]).await?);
     }
     if let Some(secret) = group_secret(observed)
@@ -162,7 +164,7 @@ pub async fn apply(
         Err(error) => (Vec::new(), Some(error)),
     };
     let mut work = Work { client, namespace: &namespace, observed, changes: generated, error };
-    let Built { objects, keep, stuck_pods } = built;
+    let Built { objects, keeps_migration, outdated_pods } = built;
     let Objects {
         service_accounts,
         config_maps,
@@ -178,33 +180,27 @@ pub async fn apply(
         ingresses,
     } = objects;
     let live = &observed.live;
-    // What Pods need comes before the Pods.
-    work.sync(service_accounts, &live.service_accounts, Prune::Yes).await;
-    work.sync(config_maps, &live.config_maps, Prune::Yes).await;
-    // Secrets and volumes hold data: never deleted here.
-    work.sync(secrets, &live.secrets, Prune::No).await;
-    work.sync(claims, &live.claims, Prune::No).await;
-    work.sync(services, &live.services, Prune::Yes).await;
-    work.sync(network_policies, &live.network_policies, Prune::Yes).await;
-    let prune = |component| if keep.contains(&component) { Prune::No } else { Prune::Yes };
-    work.sync(stateful_sets, &live.stateful_sets, prune(Component::Mysql)).await;
-    work.create(jobs, &live.jobs, prune(Component::Migration)).await;
-    // There is always a web tier.
-    work.sync(deployments, &live.deployments, Prune::No).await;
-    work.sync(disruption_budgets, &live.disruption_budgets, Prune::Yes).await;
-    work.sync(autoscalers, &live.autoscalers, Prune::Yes).await;
-    work.sync(ingresses, &live.ingresses, Prune::Yes).await;
-    for pod in stuck_pods {
-        work.delete::<Pod>(&pod).await;
+    // What Pods need comes before the Pods. Nothing is deleted here that every stack of a kind has, or that holds data.
+    work.sync(&service_accounts, &live.service_accounts).await;
+    work.sync(&config_maps, &live.config_maps).await;
+    work.sync(&secrets, &live.secrets).await;
+    work.sync(&claims, &live.claims).await;
+    work.sync(&services, &live.services).await;
+    work.sync(&network_policies, &live.network_policies).await;
+    work.sync(&stateful_sets, &live.stateful_sets).await;
+    work.create(&jobs, &live.jobs).await;
+    if !keeps_migration {
+        work.prune(&jobs, &live.jobs).await;
+    }
+    work.sync(&deployments, &live.deployments).await;
+    // These come and go as the spec says.
+    work.sync_all(&disruption_budgets, &live.disruption_budgets).await;
+    work.sync_all(&autoscalers, &live.autoscalers).await;
+    work.sync_all(&ingresses, &live.ingresses).await;
+    for pod in outdated_pods {
+        work.delete(&pod).await;
     }
     (work.changes, work.error.map_or(Ok(()), Err))
-}
-
-/// Whether what is there beyond the built objects goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prune {
-    Yes,
-    No,
 }
 
 struct Work<'a> {
@@ -235,8 +231,14 @@ impl Work<'_> {
     }
 
     /// Applies what differs, and deletes what is there beyond it.
-    async fn sync<K: Child>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
-        for object in &desired {
+    async fn sync_all<K: Child>(&mut self, desired: &[K], live: &[K]) {
+        self.sync(desired, live).await;
+        self.prune(desired, live).await;
+    }
+
+    /// Applies what differs.
+    async fn sync<K: Child>(&mut self, desired: &[K], live: &[K]) {
+        for object in desired {
             if self.namespace_ends() {
                 return;
             }
@@ -244,11 +246,10 @@ impl Work<'_> {
                 self.error.get_or_insert(error);
             }
         }
-        self.prune(&desired, live, prune).await;
     }
 
     /// Creates what is not there and changes nothing: for Jobs, which cannot be changed.
-    async fn create<K: Child>(&mut self, desired: Vec<K>, live: &[K], prune: Prune) {
+    async fn create<K: Child>(&mut self, desired: &[K], live: &[K]) {
         for object in desired.iter().filter(|object| find(live, &object.name_any()).is_none()) {
             if self.namespace_ends() {
                 return;
@@ -265,26 +266,33 @@ impl Work<'_> {
                 Err(error) => self.failed::<K>(&name, error),
             }
         }
-        self.prune(&desired, live, prune).await;
     }
 
-    async fn prune<K: Child>(&mut self, desired: &[K], live: &[K], prune: Prune) {
+    /// Deletes what is there beyond what is desired.
+    async fn prune<K: Child>(&mut self, desired: &[K], live: &[K]) {
         let uid = self.observed.stack.uid();
-        for object in live.iter().filter(|object| prune == Prune::Yes && find(desired, &object.name_any()).is_none()) {
+        for object in live.iter().filter(|object| find(desired, &object.name_any()).is_none()) {
             // Labels can be copied by hand; an owner reference to us means that we made it.
             let ours = object.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref());
             if ours && object.meta().deletion_timestamp.is_none() {
-                self.delete::<K>(&object.name_any()).await;
+                self.delete(object).await;
             }
         }
     }
 
-    async fn delete<K: Child>(&mut self, name: &str) {
-        let how = DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
-        match self.api::<K>().delete(name, &how).await {
-            Ok(_) => self.done::<K>("Deleted", name),
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => self.failed::<K>(name, error),
+    /// Deletes an object as it was seen: one that has changed since, or another one of its name, is judged anew when
+    /// the watches have told of it.
+    async fn delete<K: Child>(&mut self, object: &K) {
+        let name = object.name_any();
+        let how = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions { uid: object.uid(), resource_version: object.resource_version() }),
+            ..DeleteParams::default()
+        };
+        match self.api::<K>().delete(&name, &how).await {
+            Ok(_) => self.done::<K>("Deleted", &name),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => self.failed::<K>(&name, error),
         }
     }
 
@@ -315,22 +323,12 @@ impl Work<'_> {
         let api = self.api::<K>();
         let (plain, forced) = (PatchParams::apply(OPERATOR), PatchParams::apply(OPERATOR).force());
         let merge = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
-        // What nobody has seen as ours may be somebody else's: then the API server names the conflict.
-        let how = if there.is_some() { &forced } else { &plain };
+        let how = if there.is_some() || self.is_ours(&api, name).await? { &forced } else { &plain };
         let applied = match (api.patch(name, how, &Patch::Apply(wanted)).await, there) {
             // Lists that were changed by hand can contradict the ones that are merged into them.
             (Err(kube::Error::Api(status)), Some(there)) if status.code == 422 => {
                 let correction = correction(there, wanted);
                 api.patch(name, &merge, &Patch::Merge(correction)).await.map_err(|_| kube::Error::Api(status))?;
-                api.patch(name, &forced, &Patch::Apply(wanted)).await?
-            }
-            (Err(kube::Error::Api(status)), None) if status.code == 409 => {
-                // Ours all the same, without the labels by which we find it? A patch that changes nothing tells.
-                let there: K = api.patch(name, &merge, &Patch::Merge(serde_json::json!({}))).await?;
-                let uid = self.observed.stack.uid();
-                if !there.owner_references().iter().any(|owner| Some(&owner.uid) == uid.as_ref()) {
-                    return Err(kube::Error::Api(status));
-                }
                 api.patch(name, &forced, &Patch::Apply(wanted)).await?
             }
             (applied, _) => applied?,
@@ -340,6 +338,26 @@ impl Work<'_> {
             return Ok(applied);
         }
         api.patch(name, &merge, &Patch::Merge(correction(&now, wanted))).await
+    }
+
+    /// Looks at what the watches have not told as ours: `false` where there is nothing of that name. Applying would be
+    /// refused only where fields overlap; what has none in common would be taken over, emptied, and deleted with the
+    /// stack.
+    ///
+    /// # Errors
+    /// It is somebody else's.
+    async fn is_ours<K: Child>(&self, api: &Api<K>, name: &str) -> Result<bool, kube::Error> {
+        let Some(there) = api.get_metadata_opt(name).await? else { return Ok(false) };
+        let stack = &*self.observed.stack;
+        // Made a moment ago, or left by a stack of that name; or made by us, without the labels by which we find it.
+        let labelled = names::labels(stack).iter().all(|(key, value)| there.labels().get(key) == Some(value));
+        let owned = there.owner_references().iter().any(|owner| Some(&owner.uid) == stack.uid().as_ref());
+        // A Secret with passwords is used as it is, whoever made it.
+        if labelled || owned || K::KIND == Secret::KIND {
+            return Ok(labelled || owned);
+        }
+        let words = "there is one already that is not this stack's: it is left alone, and has to make way";
+        Err(kube::Error::Api(Box::new(Status::failure(words, "AlreadyExists").with_code(409))))
     }
 }
 
@@ -366,12 +384,13 @@ fn json<K: Child>(object: &K) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-fn checksum(wanted: &Value) -> String {
+/// A checksum of what is asked for.
+pub(super) fn checksum(wanted: &Value) -> String {
     hex(&Sha256::digest(wanted.to_string()))
 }
 
-/// 16 random bytes in hexadecimal digits: nothing that anything would have to quote, and no longer than MySQL's replication
-/// allows.
+/// 16 random bytes in hexadecimal digits: nothing that anything would have to quote, and no longer than MySQL's
+/// replication allows.
 fn password() -> Result<String, Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Error::Random)?;

@@ -9,8 +9,8 @@ use kube::runtime::watcher::ExponentialBackoff;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// 1 s after the first failure, twice as long after each further one, 5 min at most; up to a quarter more, different for
-/// each stack and each failure, so that many stacks that fail for one reason do not come back all at once.
+/// 1 s after the first failure, twice as long after each further one, 5 min at most; up to a quarter more, different
+/// for each stack and each failure, so that many stacks that fail for one reason do not come back all at once.
 pub fn pause(failures: u32, stack: &str) -> Duration {
     let doubled = FIRST.saturating_mul(1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX));
     let pause = doubled.min(LONGEST);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Resource;
 use kube::api::ObjectMeta;
 
@@ -30,12 +30,12 @@ pub struct Surroundings {
 /// What should exist.
 #[derive(Clone, Debug, Default)]
 pub struct Built {
-    /// Applied, and what is there beyond it is deleted.
+    /// Applied. Of the kinds that come and go, what is there beyond it is deleted.
     pub objects: Objects,
-    /// Kinds of a tier with a problem: left as they are, neither applied nor deleted.
-    pub keep: Vec<Component>,
-    /// Pods to delete: their replacement waits for them, and they will never be ready.
-    pub stuck_pods: Vec<String>,
+    /// The migration is left as it is: its tier has a problem.
+    pub keeps_migration: bool,
+    /// Pods to delete: others of a newer version take their place.
+    pub outdated_pods: Vec<Pod>,
 }
 
 /// Builds everything.
@@ -52,17 +52,20 @@ pub fn build(observed: &Observed, validated: &Validated, around: &Surroundings) 
     }
     web::build(observed, around, &mut built.objects);
     policy::build(observed, around, &mut built.objects);
-    built.stuck_pods = mysql::stuck_pods(observed);
+    built.outdated_pods = mysql::outdated_pods(observed);
     // Nothing that reads the passwords before they are there: their checksum is part of it.
     if validated.mysql.is_some() || !has_passwords {
-        built.objects.stateful_sets.clear();
-        built.keep.push(Component::Mysql);
-        built.stuck_pods.clear();
+        let live = observed.stateful_set().and_then(|set| set.spec.as_ref());
+        built.objects.stateful_sets.retain_mut(|set| live.is_some_and(|live| mysql::only_counts(set, live)));
+        built.outdated_pods.clear();
     }
     if validated.web.is_some() || !has_passwords {
-        built.objects.deployments.clear();
-        built.objects.jobs.clear();
-        built.keep.push(Component::Migration);
+        let live = observed.deployment().and_then(|deployment| deployment.spec.as_ref());
+        built.objects.deployments.retain_mut(|wanted| live.is_some_and(|live| web::only_counts(wanted, live)));
+        if !stack.spec.suspend {
+            built.objects.jobs.clear();
+            built.keeps_migration = true;
+        }
     }
     built
 }

@@ -2,7 +2,8 @@
 //! to nothing (docs/decisions/0014-watches-fill-a-cache.md).
 //!
 //! A cache is behind the cluster by a moment. What is done upon old news does no harm: to apply again changes nothing,
-//! to create again is refused, to delete again finds nothing. The newer news then sets off the next reconcile.
+//! to create again is refused, and what is deleted is the object that was seen, not another one that has its name by
+//! now. The newer news then sets off the next reconcile.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,9 +31,15 @@ use crate::names::OPERATOR;
 /// How many kinds are watched, warnings among them.
 const KINDS: usize = 14;
 
-/// Objects as JSON by their names, by the stack that they belong to. As typed objects they would take six times the
-/// memory, and an operator looks at few of them at any time.
-type Shelf = HashMap<ObjectRef<WebStack>, BTreeMap<String, Box<[u8]>>>;
+/// The objects of one kind as JSON by their names, by the stack that they belong to. As typed objects they would take
+/// six times the memory, and an operator looks at few of them at any time.
+#[derive(Default)]
+struct Shelf {
+    objects: HashMap<ObjectRef<WebStack>, BTreeMap<String, Box<[u8]>>>,
+    /// The stack's name by an object's namespace and name: who changes the label takes an object from one stack to
+    /// another, or from all.
+    holders: HashMap<(String, String), String>,
+}
 
 #[derive(Default)]
 struct Shelves {
@@ -78,33 +85,24 @@ impl Cache {
         let Shelves { complete, incoming, .. } = &mut *shelves;
         Ok(match event {
             watcher::Event::Init => {
-                incoming.insert(K::KIND, Shelf::new());
+                incoming.insert(K::KIND, Shelf::default());
                 Vec::new()
             }
             watcher::Event::InitApply(object) => {
-                put(incoming.entry(K::KIND).or_default(), &object)?;
+                incoming.entry(K::KIND).or_default().put(&object)?;
                 Vec::new()
             }
             // Everything was listed anew, as after a lost watch: nothing else tells what has gone since then.
             watcher::Event::InitDone => {
                 let now = incoming.remove(K::KIND).unwrap_or_default();
-                let stacks = now.keys().cloned().collect();
+                let stacks = now.objects.keys().cloned().collect();
                 let before = complete.insert(K::KIND, now).unwrap_or_default();
                 self.complete.send_replace(shelves.kinds());
-                [stacks, before.into_keys().collect::<Vec<_>>()].concat()
+                [stacks, before.objects.into_keys().collect::<Vec<_>>()].concat()
             }
-            watcher::Event::Apply(object) => put(complete.entry(K::KIND).or_default(), &object)?.into_iter().collect(),
+            watcher::Event::Apply(object) => complete.entry(K::KIND).or_default().put(&object)?,
             watcher::Event::Delete(object) => {
-                let owner = owner(&object);
-                if let (Some(owner), Some(shelf)) = (&owner, complete.get_mut(K::KIND))
-                    && let Some(objects) = shelf.get_mut(owner)
-                {
-                    objects.remove(&object.name_any());
-                    if objects.is_empty() {
-                        shelf.remove(owner);
-                    }
-                }
-                owner.into_iter().collect()
+                complete.get_mut(K::KIND).and_then(|shelf| shelf.remove(&object)).into_iter().collect()
             }
         })
     }
@@ -117,7 +115,7 @@ impl Cache {
             self.complete.send_replace(shelves.kinds());
         }
         let about = shelves.warnings.take(event);
-        about.map(|about| shelves.holders(&about)).unwrap_or_default()
+        about.and_then(|about| shelves.holder(&about)).into_iter().collect()
     }
 
     /// The words of the last warning about an object.
@@ -170,33 +168,48 @@ impl Shelves {
         self.complete.len() + usize::from(self.warned)
     }
 
-    /// The stacks that hold an object.
-    fn holders(&self, about: &warnings::About) -> Vec<ObjectRef<WebStack>> {
-        let shelf = self.complete.iter().find(|(kind, _)| **kind == about.kind).map(|(_, shelf)| shelf);
-        let holds = |stack: &ObjectRef<WebStack>, objects: &BTreeMap<String, Box<[u8]>>| {
-            stack.namespace.as_deref() == Some(&about.namespace) && objects.contains_key(&about.name)
-        };
-        shelf
-            .into_iter()
-            .flatten()
-            .filter(|(stack, objects)| holds(stack, objects))
-            .map(|(stack, _)| stack.clone())
-            .collect()
+    /// The stack that holds an object.
+    fn holder(&self, about: &warnings::About) -> Option<ObjectRef<WebStack>> {
+        let (_, shelf) = self.complete.iter().find(|(kind, _)| **kind == about.kind)?;
+        let name = shelf.holders.get(&(about.namespace.clone(), about.name.clone()))?;
+        Some(ObjectRef::new(name).within(&about.namespace))
     }
 
     /// A stack's objects of one kind, in the names' order.
     fn of<K: Child>(&self, stack: &WebStack) -> serde_json::Result<Vec<K>> {
-        let objects = self.complete.get(K::KIND).and_then(|shelf| shelf.get(&ObjectRef::from_obj(stack)));
+        let objects = self.complete.get(K::KIND).and_then(|shelf| shelf.objects.get(&ObjectRef::from_obj(stack)));
         objects.into_iter().flat_map(BTreeMap::values).map(|json| serde_json::from_slice(json)).collect()
     }
 }
 
-/// Keeps an object; the stack that it belongs to.
-fn put<K: Child>(shelf: &mut Shelf, object: &K) -> serde_json::Result<Option<ObjectRef<WebStack>>> {
-    let Some(owner) = owner(object) else { return Ok(None) };
-    let json = serde_json::to_vec(object)?.into_boxed_slice();
-    shelf.entry(owner.clone()).or_default().insert(object.name_any(), json);
-    Ok(Some(owner))
+impl Shelf {
+    /// Keeps an object; the stacks that it belongs to now and belonged to before.
+    fn put<K: Child>(&mut self, object: &K) -> serde_json::Result<Vec<ObjectRef<WebStack>>> {
+        let json = serde_json::to_vec(object)?.into_boxed_slice();
+        let (before, now) = (self.remove(object), owner(object));
+        if let Some(owner) = &now {
+            self.objects.entry(owner.clone()).or_default().insert(object.name_any(), json);
+            self.holders.insert(key(object), owner.name.clone());
+        }
+        Ok(before.filter(|before| now.as_ref() != Some(before)).into_iter().chain(now.clone()).collect())
+    }
+
+    /// Takes an object away, whatever labels it has by now; the stack that it belonged to.
+    fn remove(&mut self, object: &impl ResourceExt) -> Option<ObjectRef<WebStack>> {
+        let (namespace, name) = key(object);
+        let holder = ObjectRef::new(&self.holders.remove(&(namespace.clone(), name))?).within(&namespace);
+        if let Some(objects) = self.objects.get_mut(&holder) {
+            objects.remove(&object.name_any());
+            if objects.is_empty() {
+                self.objects.remove(&holder);
+            }
+        }
+        Some(holder)
+    }
+}
+
+fn key(object: &impl ResourceExt) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// The stack whose labels an object carries.
@@ -276,8 +289,8 @@ impl Watches<'_> {
     }
 }
 
-/// What is there when a watch begins comes in pages of so many: as typed objects, all at once, they would take most of the
-/// memory that the operator ever needs.
+/// What is there when a watch begins comes in pages of so many: as typed objects, all at once, they would take most of
+/// the memory that the operator ever needs.
 const PAGE: u32 = 50;
 
 /// How watches begin.
@@ -338,6 +351,21 @@ mod tests {
     }
 
     #[test]
+    fn who_changes_the_label_takes_an_object_from_its_stack() {
+        let cache = Cache::default();
+        told(&cache, Event::Apply(map("shop", "a")));
+        assert_eq!(told(&cache, Event::Apply(map("club", "a"))), ["club", "shop"]);
+        assert_eq!((names(&cache, "shop"), names(&cache, "club")), (vec![], vec!["a".into()]));
+        let mut nobodys = map("club", "a");
+        nobodys.metadata.labels = None;
+        assert_eq!(told(&cache, Event::Apply(nobodys.clone())), ["club"]);
+        assert!(names(&cache, "club").is_empty() && told(&cache, Event::Delete(nobodys)).is_empty());
+        told(&cache, Event::Apply(map("shop", "a")));
+        assert_eq!(told(&cache, Event::Delete(map("club", "a"))), ["shop"], "as it was known, not as it was deleted");
+        assert!(names(&cache, "shop").is_empty());
+    }
+
+    #[test]
     fn what_is_gone_after_a_lost_watch_is_told_to_its_stack() {
         let cache = Cache::default();
         told(&cache, Event::Apply(map("shop", "a")));
@@ -378,7 +406,7 @@ mod tests {
         fn it_holds_what_there_is(events in prop::collection::vec((0..4u8, 0..3u8, 0..4u8), 0..60)) {
             let (cache, mut there, mut listed) = (Cache::default(), BTreeMap::new(), None);
             for (event, owner, name) in events {
-                let (owner, name) = (format!("s{owner}"), format!("m{owner}-{name}"));
+                let (owner, name) = (format!("s{owner}"), format!("m{name}"));
                 let object = map(&owner, &name);
                 // As a watcher does: between Init and InitDone nothing but InitApply.
                 let event = match (event, &mut listed) {

@@ -1,9 +1,10 @@
-//! Keeps groups together. For each stack whose database is a group, a task goes round and round: it asks every member how
-//! it stands, lets [`crate::group::classify`] judge, leads clients by the Pods' labels, and has the one action carried out that is due.
-//! What it found is told to the stack's reconcile, which reports it.
+//! Keeps groups together. For each stack whose database is a group, a task goes round and round: it asks every member
+//! how it stands, lets [`crate::group::classify`] judge, leads clients by the Pods' labels, and has the one action
+//! carried out that is due. What it found is told to the stack's reconcile, which reports it.
 //!
-//! A round takes no longer than a member may stay silent, or a moment more than most of them need, and no stack waits for
-//! another one's members. An action runs beside the rounds, one at a time.
+//! A round takes no longer than a member may stay silent, or a moment more than most of them need, and no stack waits
+//! for another one's members. Nor is the API server waited for: what it has not done within two seconds is judged anew.
+//! An action runs beside the rounds, one at a time.
 //!
 //! A server that runs alone needs no such care: of it, only the volume is measured.
 
@@ -17,10 +18,12 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
+use crate::controller::apply::words;
 use crate::controller::build::Surroundings;
 use crate::controller::cache::Cache;
-use crate::controller::observe::Observed;
+use crate::controller::observe::{Observed, Template};
 use crate::controller::storage::{self, Usage};
 use crate::crd::{MysqlStatus, WebStack};
 use crate::group::gtid::GtidSet;
@@ -61,6 +64,10 @@ pub struct Report {
     pub leaving: Option<Ordinal>,
     /// The words of a person that were followed, or were not needed.
     pub followed: BTreeSet<Word>,
+    /// Those of them that changed nothing, as far as this keeper has seen it.
+    pub needless: BTreeSet<Word>,
+    /// From whom a person may have the group formed anew.
+    pub candidates: BTreeSet<Ordinal>,
     /// A person's word that the group waits for and that is not followed, since the member named cannot be taken.
     pub unheard: Option<Word>,
     /// What could not be done, in words.
@@ -114,25 +121,24 @@ struct Wanted {
     stack: Arc<WebStack>,
     names: Names,
     instances: u32,
+    /// The members whose volumes are there beyond these.
+    kept: BTreeSet<Ordinal>,
     /// What the members' volumes can hold.
     capacities: BTreeMap<Ordinal, u128>,
-    /// The Pods' newest version, where the StatefulSet has one for its newest spec.
-    revision: Option<String>,
+    /// What new Pods are made from.
+    template: Option<Template>,
 }
 
 impl Wanted {
     fn of(observed: &Observed, around: &Surroundings) -> Option<Self> {
         let instances = u32::try_from(observed.stack.spec.mysql.as_ref()?.instances).ok()?;
-        let set = observed.stateful_set();
-        let status = set.and_then(|set| set.status.as_ref());
-        let current =
-            set.and_then(|set| set.metadata.generation) == status.and_then(|status| status.observed_generation);
         Some(Self {
             stack: Arc::clone(&observed.stack),
             names: names::group(&observed.stack, &around.cluster_domain),
             instances,
+            kept: storage::claims(observed).into_keys().filter(|member| *member >= instances).collect(),
             capacities: storage::capacities(observed),
-            revision: status.and_then(|status| status.update_revision.clone()).filter(|_| current),
+            template: observed.template(),
         })
     }
 
@@ -173,10 +179,21 @@ impl Wanted {
     fn followed(&self) -> BTreeSet<Word> {
         let status = self.stack.status.as_ref().and_then(|status| status.mysql.as_ref());
         let told = |word: &Word| {
-            let told = format!("{}={}", word.annotation(), self.names.pod(word.member()));
+            let told = word.written(&self.names.pod(word.member()));
             status.is_some_and(|status| status.followed.contains(&told))
         };
         self.words().filter(told).collect()
+    }
+}
+
+/// How long the API server may take to answer a keeper. What has not come about by then is judged anew.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The API server's answer, or why there is none, in words that name the object.
+async fn answered<T>(object: String, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(|error| format!("{object}: {}", words(&error))),
+        Err(_) => Err(format!("{object}: no answer within {} s", PATIENCE.as_secs())),
     }
 }
 
@@ -185,9 +202,12 @@ pub struct Groups {
     client: Client,
     cache: Arc<Cache>,
     around: Surroundings,
-    keepers: Mutex<HashMap<ObjectRef<WebStack>, Keeper>>,
+    /// `None` once there shall be no keeper any more.
+    keepers: Mutex<Option<Keepers>>,
     news: mpsc::UnboundedSender<ObjectRef<WebStack>>,
 }
+
+type Keepers = HashMap<ObjectRef<WebStack>, Keeper>;
 
 struct Keeper {
     uid: Option<String>,
@@ -197,7 +217,7 @@ struct Keeper {
 
 /// What a keeper is told, and what it tells.
 enum Work {
-    Group { wanted: watch::Sender<Wanted>, report: watch::Receiver<Option<Report>> },
+    Group { wanted: watch::Sender<Wanted>, told: watch::Receiver<Option<Result<Report, String>>> },
     Alone { server: watch::Sender<Alone>, used: watch::Receiver<Option<Usage>> },
 }
 
@@ -226,26 +246,31 @@ impl Groups {
     ) -> (Self, impl Stream<Item = ObjectRef<WebStack>> + Send + use<>) {
         let (news, told) = mpsc::unbounded_channel();
         let told = stream::unfold(told, async |mut told| Some((told.recv().await?, told)));
-        (Self { client, cache, around, keepers: Mutex::default(), news }, told)
+        (Self { client, cache, around, keepers: Mutex::new(Some(Keepers::new())), news }, told)
     }
 
-    fn keepers(&self) -> MutexGuard<'_, HashMap<ObjectRef<WebStack>, Keeper>> {
+    fn keepers(&self) -> MutexGuard<'_, Option<Keepers>> {
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds what the stack's keeper has told last.
     pub fn report(&self, observed: &mut Observed) {
         let (keepers, stack) = (self.keepers(), &*observed.stack);
-        let keeper = keepers.get(&ObjectRef::from_obj(stack)).filter(|keeper| keeper.uid == stack.uid());
+        let keeper = keepers.as_ref().and_then(|keepers| keepers.get(&ObjectRef::from_obj(stack)));
+        let keeper = keeper.filter(|keeper| keeper.uid == stack.uid());
         match keeper.map(|keeper| &keeper.work) {
-            Some(Work::Group { report, .. }) => observed.group = report.borrow().clone(),
+            Some(Work::Group { told, .. }) => match told.borrow().clone() {
+                Some(Ok(report)) => observed.group = Some(report),
+                Some(Err(why)) => observed.unasked = Some(why),
+                None => {}
+            },
             Some(Work::Alone { used, .. }) => observed.used_alone = *used.borrow(),
             None => {}
         }
     }
 
-    /// Lets a keeper work with what is wanted now: on a group, or on the volume of a server that runs alone. Nobody where
-    /// there is no server.
+    /// Lets a keeper work with what is wanted now: on a group, or on the volume of a server that runs alone. Nobody
+    /// where there is no server.
     pub fn keep(&self, observed: &Observed) {
         let reference = ObjectRef::from_obj(&*observed.stack);
         if observed.stack.spec.mysql.is_none() || observed.stack.spec.suspend {
@@ -254,8 +279,12 @@ impl Groups {
         let group = Wanted::of(observed, &self.around).filter(|_| observed.is_group());
         let uid = observed.stack.uid();
         let mut keepers = self.keepers();
+        let Some(keepers) = keepers.as_mut() else { return };
         let there = keepers.get(&reference).filter(|keeper| keeper.uid == uid && !keeper.task.is_finished());
         let news = News(self.news.clone(), reference.clone());
+        // At the level that no LOG_LEVEL hides; and none of the reconcile's, which ends sooner.
+        let (namespace, stack) = (observed.stack.namespace(), observed.stack.name_any());
+        let span = tracing::error_span!(parent: None, "keeper", namespace, stack);
         let (work, task) = match (group, there.map(|keeper| &keeper.work)) {
             (Some(now), Some(Work::Group { wanted, .. })) => {
                 wanted.send_replace(now);
@@ -268,15 +297,15 @@ impl Groups {
             }
             (Some(now), _) => {
                 let (wanted, receiver) = watch::channel(now);
-                let (told, report) = watch::channel(None);
-                let rounds = Rounds::new(self.client.clone(), Arc::clone(&self.cache), receiver, told, news);
-                (Work::Group { wanted, report }, tokio::spawn(rounds.go_on()))
+                let (teller, told) = watch::channel(None);
+                let rounds = Rounds::new(self.client.clone(), Arc::clone(&self.cache), receiver, teller, news);
+                (Work::Group { wanted, told }, tokio::spawn(rounds.go_on().instrument(span)))
             }
             (None, _) => {
                 let (server, receiver) = watch::channel(Alone::of(observed));
                 let (told, used) = watch::channel(None);
                 let gauge = Gauge { client: self.client.clone(), server: receiver, told, news };
-                (Work::Alone { server, used }, tokio::spawn(gauge.go_on()))
+                (Work::Alone { server, used }, tokio::spawn(gauge.go_on().instrument(span)))
             }
         };
         keepers.insert(reference, Keeper { uid, work, task });
@@ -284,6 +313,13 @@ impl Groups {
 
     /// Ends the work of a stack's keeper.
     pub fn forget(&self, stack: &ObjectRef<WebStack>) {
-        self.keepers().remove(stack);
+        if let Some(keepers) = self.keepers().as_mut() {
+            keepers.remove(stack);
+        }
+    }
+
+    /// Ends the work of all keepers. None begins any more.
+    pub fn end(&self) {
+        self.keepers().take();
     }
 }

@@ -1,29 +1,33 @@
-//! What the cluster holds of a stack, gathered anew for every reconcile: objects from the watches' cache, what Pods read
-//! from the API server. No reconcile remembers anything of another.
+//! What the cluster holds of a stack, gathered anew for every reconcile: objects from the watches' cache, what Pods
+//! read from the API server. No reconcile remembers anything of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, Client, ResourceExt};
 
-use crate::controller::Error;
+use crate::controller::apply::words;
 use crate::controller::cache::Cache;
 use crate::controller::keeper::Report;
 use crate::controller::objects::Objects;
-use crate::controller::references::{self, Content, Contents, Kind};
-use crate::controller::storage::Usage;
+use crate::controller::references::{self, Content, Contents, Kind, Unread};
+use crate::controller::storage::{self, Usage};
 use crate::crd::WebStack;
 use crate::group::Ordinal;
 use crate::names::Component;
 
-/// How long Pods may take to be created, and to their first container, before warnings about them count: in between there
-/// are some that mean nothing.
+/// How long Pods may take to be created, and to their first container, before warnings about them count: in between
+/// there are some that mean nothing.
 const USUAL: SignedDuration = SignedDuration::from_secs(4);
+
+/// How long reading one object may take: what else there is to do for its stack must not wait for it.
+const READ: Duration = Duration::from_secs(10);
 
 /// Everything that a decision may depend on.
 #[derive(Clone, Debug)]
@@ -36,10 +40,14 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// What its Pods read.
     pub contents: Contents,
+    /// What of it could not be read, and why.
+    pub unread: Unread,
     /// What Kubernetes said of Pods that it could not create: `(object, words)`.
     pub refusals: Vec<(String, String)>,
     /// How the group stands, as its keeper has told last; `None` where there is no group, or no news yet.
     pub group: Option<Report>,
+    /// Why its keeper cannot ask the members.
+    pub unasked: Option<String>,
     /// How much of its volume a server that runs alone uses, as it has said last.
     pub used_alone: Option<Usage>,
 }
@@ -50,9 +58,19 @@ impl Observed {
         matches!(self.contents.get(&(Kind::Secret, secret.to_owned())), Some(Some(_)))
     }
 
+    /// Whether a Secret is known not to exist.
+    pub fn lacks(&self, secret: &str) -> bool {
+        !self.exists(secret) && !self.unread.contains_key(&(Kind::Secret, secret.to_owned()))
+    }
+
     /// The database's StatefulSet.
     pub fn stateful_set(&self) -> Option<&StatefulSet> {
         self.live.stateful_sets.first()
+    }
+
+    /// What the database's next Pods are made from.
+    pub fn template(&self) -> Option<Template> {
+        Template::of(self.stateful_set()?)
     }
 
     /// The web tier's Deployment.
@@ -60,12 +78,11 @@ impl Observed {
         self.live.deployments.first()
     }
 
-    /// Whether the database is a group. One that was a group stays one, be it of a single member: its volumes know of the
-    /// others.
+    /// Whether the database is a group. One that was a group stays one, be it of a single member: its volumes know of
+    /// the others.
     pub fn is_group(&self) -> bool {
         let Some(mysql) = &self.stack.spec.mysql else { return false };
-        let first = format!("-{}-0", Component::Mysql.of(&self.stack));
-        mysql.instances > 1 || self.live.claims.iter().any(|claim| !claim.name_any().ends_with(&first))
+        mysql.instances > 1 || storage::claims(self).into_keys().any(|member| member > 0)
     }
 
     /// The UUID of the group that worked last, where there has been one.
@@ -102,6 +119,34 @@ impl Observed {
         self.pods.iter().filter(move |pod| {
             pod.labels().get("app.kubernetes.io/component").is_some_and(|label| label == component.name())
         })
+    }
+}
+
+/// What the database's next Pods are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    revision: String,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Template {
+    /// That of a StatefulSet whose newest spec Kubernetes has taken over.
+    pub fn of(set: &StatefulSet) -> Option<Self> {
+        let status = set.status.as_ref().filter(|status| status.observed_generation == set.metadata.generation)?;
+        let annotations = set.spec.as_ref()?.template.metadata.as_ref()?.annotations.clone();
+        Some(Self { revision: status.update_revision.clone()?, annotations: annotations.unwrap_or_default() })
+    }
+
+    /// Whether a Pod is of another revision.
+    pub fn differs(&self, pod: &Pod) -> bool {
+        pod.labels().get("controller-revision-hash").is_some_and(|revision| *revision != self.revision)
+    }
+
+    /// Whether a Pod has to be replaced, since somebody has asked for something else than what it was made for:
+    /// annotations say what that was. What only a newer operator makes otherwise waits for the Pod's next start: it
+    /// restarts no database.
+    pub fn replaces(&self, pod: &Pod) -> bool {
+        self.differs(pod) && self.annotations.iter().any(|(name, value)| pod.annotations().get(name) != Some(value))
     }
 }
 
@@ -177,25 +222,38 @@ fn container_waits_for(status: &ContainerStatus) -> Option<(String, String)> {
 /// Gathers it: what the cache has of a stack, and what its Pods read.
 ///
 /// # Errors
-/// The cluster cannot be read.
-pub async fn observe(client: &Client, cache: &Cache, stack: Arc<WebStack>) -> Result<Observed, Error> {
+/// The cache cannot be read.
+pub async fn observe(client: &Client, cache: &Cache, stack: Arc<WebStack>) -> serde_json::Result<Observed> {
     let (live, pods) = (cache.objects(&stack)?, cache.pods(&stack)?);
     let refusals = refusals(cache, &live, &pods);
     let namespace = stack.namespace().unwrap_or_default();
-    let contents = contents(client, &namespace, &stack).await.map_err(Error::Observe)?;
-    Ok(Observed { stack, live, pods, contents, refusals, group: None, used_alone: None })
+    let (contents, unread) = contents(client, &namespace, &stack).await;
+    Ok(Observed { stack, live, pods, contents, unread, refusals, group: None, unasked: None, used_alone: None })
 }
 
-async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> Result<Contents, kube::Error> {
+/// What Pods read, and what of it could not be read: that says nothing of the rest.
+async fn contents(client: &Client, namespace: &str, stack: &WebStack) -> (Contents, Unread) {
     let of = [Component::Mysql, Component::Web].into_iter().flat_map(|component| references::of(stack, component));
     // One without a name is missing: there is nothing to read.
     let named = of.filter(|reference| !reference.name.is_empty());
     let wanted: BTreeSet<(Kind, String)> = named.map(|reference| (reference.kind, reference.name)).collect();
     let read = wanted.into_iter().map(async |(kind, name)| {
-        let content = content(client, namespace, kind, &name).await?;
-        Ok::<_, kube::Error>(((kind, name), content))
+        let content = tokio::time::timeout(READ, content(client, namespace, kind, &name)).await;
+        ((kind, name), content)
     });
-    Ok(try_join_all(read).await?.into_iter().collect())
+    let (mut contents, mut unread) = (Contents::new(), Unread::new());
+    for (object, content) in join_all(read).await {
+        let why = match content {
+            Ok(Ok(content)) => {
+                contents.insert(object, content);
+                continue;
+            }
+            Ok(Err(error)) => words(&error),
+            Err(_) => format!("no answer within {} s", READ.as_secs()),
+        };
+        unread.insert(object, why);
+    }
+    (contents, unread)
 }
 
 async fn content(client: &Client, namespace: &str, kind: Kind, name: &str) -> Result<Option<Content>, kube::Error> {
@@ -217,8 +275,8 @@ async fn content(client: &Client, namespace: &str, kind: Kind, name: &str) -> Re
     })
 }
 
-/// Why Pods are missing. A Deployment has a condition for it; for a StatefulSet, for a volume that cannot be made, and for
-/// a Pod whose volume or network is not there, there are warnings alone.
+/// Why Pods are missing. A Deployment has a condition for it; for a StatefulSet, for a volume that cannot be made, and
+/// for a Pod whose volume or network is not there, there are warnings alone.
 fn refusals(cache: &Cache, live: &Objects, pods: &[Pod]) -> Vec<(String, String)> {
     let conditions = live.deployments.iter().flat_map(|deployment| {
         let conditions = deployment.status.iter().flat_map(|status| status.conditions.iter().flatten());

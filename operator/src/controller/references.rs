@@ -80,6 +80,9 @@ impl Content {
 /// Contents by kind and name; `None` for an object that does not exist.
 pub type Contents = BTreeMap<(Kind, String), Option<Content>>;
 
+/// Why objects could not be read, by kind and name.
+pub type Unread = BTreeMap<(Kind, String), String>;
+
 /// The first half of a digest as hexadecimal digits: 128 bits are plenty to notice a change.
 pub fn hex(digest: &[u8]) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
@@ -150,6 +153,15 @@ fn variables(env: &[EnvVar], env_from: &[EnvFromSource], found: &mut Vec<Referen
             may_be_empty: true,
         }));
     }
+}
+
+/// What of `references` could not be read, in words; `None` where all could. Also what is optional counts: without it,
+/// its readers would be started anew.
+pub fn unreadable(references: &[Reference], unread: &Unread) -> Option<String> {
+    references.iter().find_map(|Reference { kind, name, .. }| {
+        let why = unread.get(&(*kind, name.clone()))?;
+        Some(format!("{} {name} cannot be read: {why}", kind.name()))
+    })
 }
 
 /// What of `references` is missing, or empty and may not be, in words; `None` where nothing is.

@@ -1,6 +1,6 @@
 //! What the user is told: the status, in words that name the object and the cause, and events for what changed.
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -61,7 +61,8 @@ pub fn status(
     let rolling = rolling(observed, changes);
     let ready = match (&mysql, &web) {
         (State::Serves(_), State::Serves(_)) => ("True", "Serves".to_owned(), "both tiers serve".to_owned()),
-        // What blocks is told before what only takes its time, and the database before the web tier, which waits for it.
+        // What blocks is told before what only takes its time, and the database before the web tier, which waits for
+        // it.
         (_, State::Blocked(..)) if !matches!(mysql, State::Blocked(..)) => web_ready.clone(),
         (State::Serves(_), _) => web_ready.clone(),
         _ => database_ready.clone(),
@@ -178,7 +179,9 @@ fn mysql(
     let status = if observed.is_group() { group::status(observed, wanted) } else { status };
     let count = format!("mysql: {ready} of {wanted} Pods ready");
     let state = match (problem, refused, trouble(observed, Component::Mysql)) {
-        _ if stack.spec.suspend => suspended("mysql", ready),
+        (problem, refused, _) if stack.spec.suspend && (ready == 0 || (problem, refused) == (None, None)) => {
+            suspended("mysql", ready)
+        }
         (Some(Problem { reason, message }), ..) => State::Blocked((*reason).to_owned(), format!("mysql: {message}")),
         (_, Some((reason, message)), _) => State::Blocked(reason.clone(), message.clone()),
         // A group serves, whatever keeps one member away.
@@ -227,8 +230,8 @@ fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String,
     };
     let count = format!("web: {ready} of {wanted} Pods ready");
     let stage = migration::stage(observed);
-    let migrates = || trouble(observed, Component::Migration).filter(|_| stage == Stage::Runs);
-    let told = migrates().map(|(reason, message)| match reason.as_str() {
+    let of_migration = || trouble(observed, Component::Migration).filter(|_| stage == Stage::Runs);
+    let told = of_migration().map(|(reason, message)| match reason.as_str() {
         CRASHED => {
             let job = migration::job_name(observed).unwrap_or_default();
             ("MigrationFails".to_owned(), format!("Job {job} fails: {message}"))
@@ -240,7 +243,9 @@ fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String,
         Some((reason.clone(), format!("{reason} {message}")))
     });
     let state = match (problem, refused, told) {
-        _ if stack.spec.suspend => suspended("web", ready),
+        (problem, refused, _) if stack.spec.suspend && (ready == 0 || (problem, refused) == (None, None)) => {
+            suspended("web", ready)
+        }
         (Some(Problem { reason, message }), ..) => State::Blocked((*reason).to_owned(), format!("web: {message}")),
         (_, Some((reason, message)), _) => State::Blocked(reason.clone(), message.clone()),
         // As many serve as should, and yet a Pod cannot: it is one of a roll, of which the old ones wait for the new.
@@ -251,8 +256,10 @@ fn web(observed: &Observed, problem: Option<&Problem>, refused: Option<&(String,
         _ if !observed.database_ready() && ready < wanted => {
             State::Moves("WaitsForDatabase", format!("{count}: they wait for the database"))
         }
-        _ if stage == Stage::Runs && ready < wanted => State::Moves("Migrates", format!("{count}: the migration runs")),
-        _ if ready < wanted => State::Moves("PodsStart", count),
+        _ if ready < wanted => match migrates(stage) {
+            Some(what) => State::Moves("Migrates", format!("{count}: {what}")),
+            None => State::Moves("PodsStart", count),
+        },
         _ => State::Serves("Serves"),
     };
     (state, status)
@@ -267,13 +274,22 @@ fn suspended(tier: &str, ready: i32) -> State {
     State::Moves(SUSPENDED, message)
 }
 
+/// What the migration is at, where it is at something.
+fn migrates(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Runs => Some("the migration runs"),
+        Stage::WaitsForAnother => Some("an earlier migration has to stop before the next one runs"),
+        Stage::None | Stage::WaitsForDatabase | Stage::Done => None,
+    }
+}
+
 /// What still changes although both tiers serve.
 fn rolling(observed: &Observed, changes: &[Change]) -> Option<String> {
     if !changes.is_empty() {
         return Some("changes were applied".to_owned());
     }
-    if migration::stage(observed) == Stage::Runs {
-        return Some("web: the migration runs, the new version comes after it".to_owned());
+    if let Some(what) = migrates(migration::stage(observed)) {
+        return Some(format!("web: {what}"));
     }
     if let Some(what) = group::moves(observed) {
         return Some(what);
@@ -283,11 +299,10 @@ fn rolling(observed: &Observed, changes: &[Change]) -> Option<String> {
         let replicas = spec.replicas.unwrap_or_default();
         status.observed_generation != set.metadata.generation
             || status.replicas != replicas
-            // Where the operator replaces the Pods, Kubernetes never says that all are of the newest version.
-            || match observed.is_group() {
-                true => observed.pods_of(Component::Mysql).any(|pod| is_outdated(pod, status.update_revision.as_deref())),
-                false => status.current_revision != status.update_revision,
-            }
+            // The operator replaces the Pods: Kubernetes never says that all are of the newest version.
+            || observed.template().is_some_and(|template| {
+                observed.pods_of(Component::Mysql).any(|pod| template.replaces(pod))
+            })
     });
     let deployment = observed.deployment().filter(|deployment| {
         let (spec, status) =
@@ -302,11 +317,6 @@ fn rolling(observed: &Observed, changes: &[Change]) -> Option<String> {
         (_, Some(deployment)) => Some(format!("web: Deployment {} is rolling", deployment.name_any())),
         _ => None,
     }
-}
-
-fn is_outdated(pod: &Pod, revision: Option<&str>) -> bool {
-    let own = pod.labels().get("controller-revision-hash").map(String::as_str);
-    own.is_some() && revision.is_some() && own != revision
 }
 
 fn url(observed: &Observed) -> Option<String> {
@@ -369,9 +379,26 @@ pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) 
     if let Some((from, to)) = new_primary(observed, status) {
         push(EventType::Normal, "PrimaryChanged", format!("{to} takes writes, in the place of {from}"), None);
     }
+    if let Some(mysql) = &status.mysql {
+        let (newcomers, leavers) = group::newcomers_and_leavers(observed, mysql);
+        if !newcomers.is_empty() {
+            push(EventType::Normal, "MembersJoined", format!("in the group now: {}", newcomers.join(", ")), None);
+        }
+        if !leavers.is_empty() {
+            push(EventType::Normal, "MembersLeft", format!("not in the group any more: {}", leavers.join(", ")), None);
+        }
+    }
     for word in newly_followed(observed, status) {
-        let note = format!("{word} was followed, or was not needed: take the annotation away");
-        push(EventType::Normal, "DecisionFollowed", note, None);
+        let mut needless = observed.group.iter().flat_map(|report| &report.needless);
+        let is_needless = needless.any(|needless| group::written(observed, *needless) == word);
+        let (reason, what) = match is_needless {
+            true => ("DecisionNotNeeded", "changes nothing: what it says is so already"),
+            false => ("DecisionFollowed", "was followed"),
+        };
+        push(EventType::Normal, reason, format!("{word} {what}; take the annotation away"), None);
+    }
+    if let Some(unheard) = group::newly_unheard(observed) {
+        push(EventType::Warning, "DecisionRefused", unheard, None);
     }
     for (member, errant) in newly_errant(observed, status) {
         push(EventType::Warning, group::MEMBERS_ERRANT, group::kept_out(&member, &errant), None);

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use crate::controller::observe::Observed;
 use crate::crd::Mysql;
 use crate::group::Ordinal;
-use crate::names::Component;
+use crate::names;
 use crate::quantity::quantity;
 
 /// From so many percent on, a volume is nearly full.
@@ -42,19 +42,24 @@ impl Usage {
     }
 }
 
-/// What the volumes of the members can hold, in thousandths of bytes.
-pub fn capacities(observed: &Observed) -> BTreeMap<Ordinal, u128> {
-    let prefix = format!("data-{}-", Component::Mysql.of(&observed.stack));
-    let of_claim = |claim: &PersistentVolumeClaim| {
-        let member = claim.name_any().strip_prefix(&prefix)?.parse().ok()?;
-        let capacity = quantity(&claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0)?;
-        Some((member, capacity))
-    };
-    observed.live.claims.iter().filter_map(of_claim).collect()
+/// The members whose volumes are there, whether they run or not, with their claims.
+pub fn claims(observed: &Observed) -> BTreeMap<Ordinal, &PersistentVolumeClaim> {
+    let names = names::group(&observed.stack, "");
+    let member = |claim: &PersistentVolumeClaim| names.member(claim.name_any().strip_prefix("data-")?);
+    // One that is about to be deleted keeps nothing.
+    let kept = observed.live.claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    kept.filter_map(|claim| Some((member(claim)?, claim))).collect()
 }
 
-/// How large all claims should be at least: as the spec says, or as large as they have grown by themselves. A volume that is
-/// nearly full grows by a half, to whole Gi, and the others with it; never beyond the limit.
+/// What the volumes of the members can hold, in thousandths of bytes.
+pub fn capacities(observed: &Observed) -> BTreeMap<Ordinal, u128> {
+    let capacity =
+        |claim: &PersistentVolumeClaim| quantity(&claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0);
+    claims(observed).into_iter().filter_map(|(member, claim)| Some((member, capacity(claim)?))).collect()
+}
+
+/// How large all claims should be at least: as the spec says, or as large as they have grown by themselves. A volume
+/// that is nearly full grows by a half, to whole Gi, and the others with it; never beyond the limit.
 pub fn size(observed: &Observed, mysql: &Mysql) -> String {
     let spec = &mysql.storage.size;
     let limit = mysql.storage.auto_grow.as_ref();

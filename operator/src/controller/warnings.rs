@@ -1,5 +1,5 @@
-//! The warnings that Kubernetes gave about the objects that stacks are made of. Some causes are told nowhere else: a quota
-//! or a policy that keeps a StatefulSet's Pods from being created, a volume that cannot be made or mounted.
+//! The warnings that Kubernetes gave about the objects that stacks are made of. Some causes are told nowhere else: a
+//! quota or a policy that keeps a StatefulSet's Pods from being created, a volume that cannot be made or mounted.
 
 use std::collections::HashMap;
 

@@ -23,8 +23,8 @@ pub fn classify(group: &Group) -> Verdict {
     }
 }
 
-/// Clients stay with the group that they are led to: the other one was made by hand, or has come back. Where another one
-/// counts, a person has to say.
+/// Clients stay with the group that they are led to: the other one was made by hand, or has come back. Where another
+/// one counts, a person has to say.
 fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
     let primaries = several.iter().map(|one| one.primary).collect();
     let verdict = |route| waiting(group, Condition::Split(primaries), route);
@@ -40,8 +40,8 @@ fn several_groups(group: &Group, several: &[Living<'_>]) -> Verdict {
     let is_taken_up = first.is_named(group) && !is_led(first) && others().next().is_some();
     let remembered = if is_taken_up { first.takes_up(group) } else { first.remembers(group) };
     let apart = remembered.into_iter().chain(elsewhere.copied()).collect();
-    let (known, joining) = (first.has_all().collect(), first.recovering());
-    Verdict { known, joining, apart, ..verdict(Route::To(first.primary)) }
+    let (readers, known, joining) = (first.readers(group), first.has_all().collect(), first.recovering());
+    Verdict { readers, known, joining, apart, ..verdict(Route::To(first.primary)) }
 }
 
 fn waiting(group: &Group, condition: Condition, route: Route) -> Verdict {
@@ -90,7 +90,8 @@ impl Living<'_> {
         self.witnesses.is_subset(&group.apart)
     }
 
-    /// Whether it may be the group that worked last: not one that was given up, and none that was made by hand beside it.
+    /// Whether it may be the group that worked last: not one that was given up, and none that was made by hand beside
+    /// it.
     fn counts(&self, group: &Group) -> bool {
         !self.is_apart(group) && group.uuid.as_ref().is_none_or(|uuid| uuid == self.uuid)
     }
@@ -98,6 +99,19 @@ impl Living<'_> {
     /// Whether a person has said that it is the one that counts.
     fn is_named(&self, group: &Group) -> bool {
         matches!(group.word, Some(Word::Survivor(member)) if self.has_online(member))
+    }
+
+    /// Who may be read from: healthy members that keep up, and the primary only where there is no other.
+    fn readers(&self, group: &Group) -> BTreeSet<Ordinal> {
+        let reads = |member: Ordinal| {
+            let is_well = |view: &View| view.is_with(self.primary) && !view.lags;
+            self.has_online(member)
+                && member != self.primary
+                && group.view(member).is_none_or(is_well)
+                && group.stays(member)
+        };
+        let readers: BTreeSet<_> = group.members.keys().copied().filter(|&member| reads(member)).collect();
+        if readers.is_empty() { BTreeSet::from([self.primary]) } else { readers }
     }
 
     /// Who is apart while this is the group that counts: whoever is in it is not, whatever it was before.
@@ -108,7 +122,8 @@ impl Living<'_> {
         group.still_apart().filter(|&member| !self.has_online(member)).collect()
     }
 
-    /// Who is apart once this group counts in another one's place: all others, since any of them may have been in that one.
+    /// Who is apart once this group counts in another one's place: all others, since any of them may have been in that
+    /// one.
     fn takes_up(&self, group: &Group) -> BTreeSet<Ordinal> {
         let all: BTreeSet<_> =
             (0..group.wanted).chain(group.members.keys().copied()).chain(group.known.iter().copied()).collect();
@@ -141,8 +156,8 @@ impl Group {
     }
 }
 
-/// The groups that work: a primary on whom a majority of the group's members agree. One member alone may still believe in
-/// what was true a moment ago.
+/// The groups that work: a primary on whom a majority of the group's members agree. One member alone may still believe
+/// in what was true a moment ago.
 fn living(group: &Group) -> Vec<Living<'_>> {
     let mut claims: BTreeMap<_, Vec<(Ordinal, &View)>> = BTreeMap::new();
     for (member, view) in group.views().filter(|(_, view)| view.has_quorum()) {
@@ -164,14 +179,6 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
     // The group may still see somebody who says of himself that he has gone, or who is about to go.
     let gone = |member| group.view(member).is_some_and(|view| view.state != State::Online) || !group.stays(member);
     let missing: BTreeSet<_> = (0..group.wanted).filter(|&member| !living.has_online(member) || gone(member)).collect();
-    let reads = |member: Ordinal| {
-        let lags = group.view(member).is_some_and(|view| view.lags);
-        living.has_online(member) && !lags && member != living.primary && group.stays(member)
-    };
-    let mut readers: BTreeSet<_> = group.members.keys().copied().filter(|&member| reads(member)).collect();
-    if readers.is_empty() {
-        readers.insert(living.primary);
-    }
     let apart = living.remembers(group);
     let errant =
         group.view(living.primary).map(|primary| errant(group, living, &apart, &primary.gtids)).unwrap_or_default();
@@ -184,7 +191,7 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
         action,
         condition: if missing.is_empty() { Condition::Healthy } else { Condition::Degraded(missing) },
         route: Route::To(living.primary),
-        readers,
+        readers: living.readers(group),
         errant,
         known: living.has_all().collect(),
         joining: living.recovering().or(let_in),
@@ -192,14 +199,16 @@ fn in_group(group: &Group, living: &Living<'_>) -> Verdict {
     }
 }
 
-/// The members outside of the group that have transactions which the primary has not, or may have others of the same numbers.
+/// The members outside of the group that have transactions which the primary has not, or may have others of the same
+/// numbers.
 fn errant(
     group: &Group,
     living: &Living<'_>,
     apart: &BTreeSet<Ordinal>,
     primary: &GtidSet,
 ) -> BTreeMap<Ordinal, GtidSet> {
-    let outside = group.views().filter(|(member, view)| living.state(*member).is_none() && view.joined);
+    let outside =
+        group.views().filter(|(member, view)| living.state(*member).is_none() && (view.joined || view.foreign));
     let own = outside.map(|(member, view)| (member, view.gtids.minus(primary)));
     own.filter(|(member, own)| !own.is_empty() || apart.contains(member)).collect()
 }
@@ -219,25 +228,34 @@ fn next(
     if let Some(action) = bring_back(group, living, errant) {
         return Some(action);
     }
-    // Everything from here on takes a member away, or moves the primary: never while one is missing, or may be. One that
-    // is not wanted any more still has its vote until the group has given it up: without another one, that may be half.
+    // Everything from here on takes a member away, or moves the primary: never while one is missing, or may be. One
+    // that is not wanted any more still has its vote until the group has given it up: without another one, that may be
+    // half.
     let silent = (0..group.wanted).any(|member| group.view(member).is_none());
-    if !missing.is_empty() || silent || living.sees.iter().any(|seen| seen.state != State::Online) {
+    let mut beyond = living.sees.iter().filter_map(|seen| seen.member).filter(|&member| member >= group.wanted);
+    let goes =
+        beyond.any(|member| !group.stays(member) || group.view(member).is_none_or(|view| view.state != State::Online));
+    if !missing.is_empty() || silent || goes || living.sees.iter().any(|seen| seen.state != State::Online) {
         return None;
     }
     shrink(group, living).or_else(|| restart(group, living)).or_else(|| prefer(group, living))
 }
 
-/// The next of those who are outside, and can be helped. Who was tried in vain several times waits until the others were: one
-/// that nobody can help must not keep them out.
+/// The next of those who are outside, and can be helped. Who was tried in vain several times waits until the others
+/// were: one that nobody can help must not keep them out.
 fn bring_back(group: &Group, living: &Living<'_>, errant: &BTreeMap<Ordinal, GtidSet>) -> Option<Action> {
     let joins = |member: Ordinal| {
         let outside = group.view(member).is_some_and(|view| !view.state.votes());
         outside && living.state(member).is_none() && group.stays(member)
     };
-    // Whom a person has named comes first: one that could join by itself gets nowhere, where its rows differ from the group's.
+    // Whom a person has named comes first: one that could join by itself gets nowhere, where its rows differ from the
+    // group's.
     let named = match group.word {
-        Some(Word::Reclone(member)) if joins(member) && !group.is_blank(member) => Some(member),
+        Some(Word::Reclone(member))
+            if joins(member) && group.view(member).is_some_and(|view| view.joined || view.foreign) =>
+        {
+            Some(member)
+        }
         _ => None,
     };
     let pauses = |member: &Ordinal| group.paused.contains(member);
@@ -261,10 +279,14 @@ fn prefer(group: &Group, living: &Living<'_>) -> Option<Action> {
     can.then_some(Action::MakePrimary(member))
 }
 
-/// Who becomes the primary in another one's place: the first one whose volume has room, where there is one.
+/// Who becomes the primary in another one's place: rather one whose volume has room, and that keeps up, since writes
+/// wait until it has applied what it has received.
 fn heir(group: &Group, not: Ordinal) -> Option<Ordinal> {
     let heirs = (0..group.wanted).filter(|&member| member != not && group.stays(member));
-    heirs.min_by_key(|member| group.members.get(member).is_some_and(|member| member.full))
+    heirs.min_by_key(|&heir| {
+        let full = group.members.get(&heir).is_some_and(|member| member.full);
+        (full, group.view(heir).is_none_or(|view| view.lags))
+    })
 }
 
 /// The last member leaves, where there are more than wanted.
@@ -274,7 +296,7 @@ fn shrink(group: &Group, living: &Living<'_>) -> Option<Action> {
         Pod::Missing | Pod::Terminating => return None,
         Pod::Present if living.primary >= group.wanted => Action::MakePrimary(heir(group, living.primary)?),
         Pod::Present if living.state(last).is_some() => Action::Leave(last),
-        Pod::Present => Action::Remove(last),
+        Pod::Present | Pod::Pending => Action::Remove(last),
     })
 }
 
@@ -296,60 +318,82 @@ fn without_group(group: &Group) -> Verdict {
         return if inside.any(|(_, view)| view.has_quorum() || view.state == State::Recovering) {
             waiting(group, Condition::Unclear, Route::Keep)
         } else {
-            Verdict { action: survivor(group), ..waiting(group, Condition::NoQuorum, Route::Nobody) }
+            decided(group, lost(group).map_or(Condition::NoQuorum, Condition::Lost), Route::Nobody)
         };
     }
     // A member that cannot be asked may be in a group that works.
-    let answers = |member: &Member| member.pod == Pod::Present && member.view.is_some();
+    let answers = |member: &Member| matches!(member.pod, Pod::Present | Pod::Pending) && member.view.is_some();
     let beyond =
         group.members.iter().filter(|(ordinal, member)| **ordinal >= group.wanted && member.pod != Pod::Missing);
-    let expected = (0..group.wanted).chain(beyond.map(|(&ordinal, _)| ordinal));
+    // Where nobody knows who was in the group, whoever has a volume may have been.
+    let kept = group.kept.iter().filter(|_| group.known.is_empty());
+    let expected = (0..group.wanted).chain(beyond.map(|(ordinal, _)| ordinal).chain(kept).copied());
     let silent: BTreeSet<_> = expected.filter(|ordinal| !group.members.get(ordinal).is_some_and(answers)).collect();
     if !silent.is_empty() {
-        let asked = group.views().next().is_some();
-        let route = if asked && survivor(group).is_some() { Route::Nobody } else { Route::Keep };
-        return Verdict { action: survivor(group), ..waiting(group, Condition::Outage(silent), route) };
+        return decided(group, lost(group).map_or(Condition::Outage(silent), Condition::Lost), Route::Keep);
     }
     formation(group)
 }
 
-/// What a person has decided, where the member can be told. One that has lost its data is not taken where another has some,
-/// or may have.
+/// Who has lost its data of those who were in the group at last, where they are the most: the others may lack
+/// something, unless one of them that does not answer was the last in the group.
+fn lost(group: &Group) -> Option<BTreeSet<Ordinal>> {
+    let lost: BTreeSet<_> = group.known.iter().copied().filter(|&member| group.is_blank(member)).collect();
+    (lost.len() * 2 > group.known.len()).then_some(lost)
+}
+
+/// From whom a person may have the group formed anew: members that can be told. One that has lost its data is not taken
+/// where another has some, or may have.
+pub fn candidates(group: &Group) -> BTreeSet<Ordinal> {
+    // Of a group that nobody knows, what another stack's had counts.
+    let has = |view: &View| view.joined || (view.foreign && group.known.is_empty());
+    let lacks = |member| group.view(member).is_some_and(|view| !has(view));
+    let nobody_has = (0..group.wanted).chain(group.known.iter().copied()).all(lacks);
+    let can = |(member, view): (Ordinal, &View)| (group.stays(member) && (has(view) || nobody_has)).then_some(member);
+    group.views().filter_map(can).collect()
+}
+
+/// The verdict where a person has decided, and where nobody has.
+fn decided(group: &Group, undecided: Condition, route: Route) -> Verdict {
+    match survivor(group) {
+        Some(action) => {
+            Verdict { action: Some(action), ..waiting(group, Condition::Outage(BTreeSet::new()), Route::Nobody) }
+        }
+        None => waiting(group, undecided, route),
+    }
+}
+
+/// What a person has decided, where the member can be told.
 fn survivor(group: &Group) -> Option<Action> {
     let Some(Word::Survivor(member)) = group.word else { return None };
-    let view = group.view(member).filter(|_| group.stays(member))?;
-    let has_none = |member: Ordinal| group.view(member).is_some_and(|view| !view.joined);
-    let nobody_has = || (0..group.wanted).chain(group.known.iter().copied()).all(has_none);
-    (view.joined || nobody_has()).then_some(Action::Reform(member))
+    candidates(group).contains(&member).then_some(Action::Reform(member))
 }
 
 /// Everybody answers, and nobody is in a group: it is formed, by the member that has everything.
 fn formation(group: &Group) -> Verdict {
     // What somebody has who was in another group says nothing of this one's.
     let counts = |(member, view): &(Ordinal, &View)| view.joined && !group.apart.contains(member);
-    let joined: BTreeMap<_, _> = group.views().filter(counts).collect();
+    let mut joined: BTreeMap<_, _> = group.views().filter(counts).collect();
+    if joined.is_empty() && group.known.is_empty() {
+        // Volumes of a stack of another name: what its group had counts here as well.
+        joined = group.views().filter(|(_, view)| view.foreign).collect();
+    }
     if joined.is_empty() && group.known.is_empty() {
         // What the others hold came with their images, and is the same as the first one's.
         return Verdict { action: Some(Action::Bootstrap(0)), ..waiting(group, Condition::New, Route::Nobody) };
     }
-    let decided = |undecided: Condition| match survivor(group) {
-        Some(action) => {
-            Verdict { action: Some(action), ..waiting(group, Condition::Outage(BTreeSet::new()), Route::Nobody) }
-        }
-        None => waiting(group, undecided, Route::Nobody),
-    };
-    // Every acknowledged transaction is on a majority of the members that there were: with fewer lost, somebody has it. Who was
-    // being let in may have been one of them.
+    // Every acknowledged transaction is on a majority of the members that there were: with fewer lost, somebody has it.
+    // Who was being let in may have been one of them.
     let last: BTreeSet<_> = group.known.iter().copied().chain(group.joining).collect();
     let lost = |of: &BTreeSet<Ordinal>| of.iter().copied().filter(|member| !joined.contains_key(member)).collect();
     for of in [&group.known, &last] {
         let lost: BTreeSet<_> = lost(of);
         if lost.len() * 2 > of.len() {
-            return decided(Condition::Lost(lost));
+            return decided(group, Condition::Lost(lost), Route::Nobody);
         }
     }
-    // Of those who were not in the group at last, only the group's own transactions count, which they have where what is known is
-    // not the newest; others are theirs alone.
+    // Of those who were not in the group at last, only the group's own transactions count, which they have where what
+    // is known is not the newest; others are theirs alone.
     let all = union(&joined);
     let of_group = group.uuid.as_ref().map_or_else(|| all.clone(), |uuid| all.of(uuid));
     let last = joined.iter().filter(|(member, _)| last.contains(member)).map(|(&member, &view)| (member, view));
@@ -360,9 +404,10 @@ fn formation(group: &Group) -> Verdict {
             action: Some(Action::Bootstrap(member)),
             ..waiting(group, Condition::Outage(BTreeSet::new()), Route::Nobody)
         },
-        None => decided(Condition::Diverged(
-            joined.iter().map(|(&member, view)| (member, all.minus(&view.gtids))).collect(),
-        )),
+        None => {
+            let lacks = joined.iter().map(|(&member, view)| (member, all.minus(&view.gtids)));
+            decided(group, Condition::Diverged(lacks.collect()), Route::Nobody)
+        }
     }
 }
 

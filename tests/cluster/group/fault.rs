@@ -31,6 +31,11 @@ impl Fault {
     pub(crate) const ALL: [Self; 6] =
         [Self::Crash, Self::Deletion, Self::ForcedDeletion, Self::Freeze, Self::NetworkLoss, Self::LostVolume];
 
+    /// Whether another Pod takes its place.
+    pub(crate) fn replaces_pods(self) -> bool {
+        matches!(self, Self::Deletion | Self::ForcedDeletion | Self::LostVolume)
+    }
+
     /// Lets it happen to a Pod.
     pub(crate) fn strike(self, namespace: &Namespace, pod: &str) -> Harm {
         match self {

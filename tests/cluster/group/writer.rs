@@ -52,8 +52,8 @@ impl<'a> Writer<'a> {
     /// The same where this Pod takes the writes, be it of a group or alone.
     pub(crate) fn start_at(namespace: &'a Namespace, pod: &str) -> Self {
         ask(namespace, pod, "CREATE TABLE acknowledged (number INT PRIMARY KEY)");
-        // A new client for each row, ten in a second, whether or not those before it have an answer: one that hangs hides
-        // nothing of what the next one meets.
+        // A new client for each row, ten in a second, whether or not those before it have an answer: one that hangs
+        // hides nothing of what the next one meets.
         let script = r#"
             write() {
               sql="INSERT INTO acknowledged VALUES ($1)"

@@ -8,17 +8,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
 
 use super::Error;
 
-/// How many queries of one kind are on their way at once. While one is, and while its answers are written, the next ones
-/// gather: with more, each would have fewer to share it.
+/// How many queries of one kind are on their way at once. While one is, and while its answers are written, the next
+/// ones gather: with more, each would have fewer to share it.
 const FLIGHTS: usize = 1;
 
 type Answer<V> = Result<Option<V>, Error>;
+
+/// Those who wait for one key.
+type Askers<V> = Vec<oneshot::Sender<Answer<V>>>;
 
 /// One kind of row, `V`, that is found by its key, `K`.
 pub(super) struct Batch<K, V> {
@@ -30,7 +34,7 @@ pub(super) struct Batch<K, V> {
 
 /// Who waits for which key, and the keys in the order in which they were first asked for.
 struct Waiting<K, V> {
-    askers: HashMap<K, Vec<oneshot::Sender<Answer<V>>>>,
+    askers: HashMap<K, Askers<V>>,
     order: VecDeque<K>,
 }
 
@@ -51,28 +55,34 @@ impl<K: Clone + Eq + Hash, V: Clone> Batch<K, V> {
         F: Fn(Vec<K>) -> Fut,
         Fut: Future<Output = Result<HashMap<K, V>, Error>>,
     {
-        let mut answer = self.ask(key.clone());
+        let mut answer = self.ask(key.clone(), VecDeque::push_back);
+        // Who has to ask again keeps their turn and their place: newer ones must not overtake them.
+        let mut turn = pin!(self.flights.acquire());
         loop {
             tokio::select! {
                 biased;
                 answered = &mut answer => match answered {
                     Ok(answered) => return answered,
-                    // Whoever asked for us went away in the middle: their client hung up.
-                    Err(_) => answer = self.ask(key.clone()),
+                    // Whoever asked for us went away in the middle: their client hung up, or their time was over.
+                    Err(_) => answer = self.ask(key.clone(), VecDeque::push_front),
                 },
                 // The semaphore is never closed.
-                _flight = self.flights.acquire() => self.fly(&query).await,
+                flight = &mut turn => {
+                    self.fly(&query).await;
+                    drop(flight);
+                    turn.set(self.flights.acquire());
+                }
             }
         }
     }
 
-    fn ask(&self, key: K) -> oneshot::Receiver<Answer<V>> {
+    fn ask(&self, key: K, line_up: fn(&mut VecDeque<K>, K)) -> oneshot::Receiver<Answer<V>> {
         let (asker, answer) = oneshot::channel();
         let Waiting { askers, order } = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         askers
             .entry(key)
             .or_insert_with_key(|key| {
-                order.push_back(key.clone());
+                line_up(order, key.clone());
                 Vec::with_capacity(1)
             })
             .push(asker);
@@ -104,7 +114,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Batch<K, V> {
     }
 
     /// Who has waited longest, without those who have gone.
-    fn take(&self) -> Vec<(K, Vec<oneshot::Sender<Answer<V>>>)> {
+    fn take(&self) -> Vec<(K, Askers<V>)> {
         let Waiting { askers, order } = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut batch = Vec::new();
         while batch.len() < self.most
@@ -265,6 +275,27 @@ mod tests {
         for flight in flights {
             flight.await.unwrap().unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn who_has_to_ask_again_is_not_overtaken() {
+        let doubles = Doubles::new();
+        let flights = doubles.busy().await;
+        let (goes, stays) = (doubles.get(2), doubles.get(4));
+        doubles.waiting(2).await;
+        doubles.answers.add_permits(1);
+        doubles.asked.notified().await;
+        let newer: Vec<_> = (0..3 * MOST as u32).map(|n| doubles.get(100 + 2 * n)).collect();
+        doubles.waiting(newer.len()).await;
+        goes.abort();
+        assert!(goes.await.unwrap_err().is_cancelled());
+        doubles.answers.add_permits(100);
+        assert_eq!(stays.await.unwrap().unwrap(), Some(8));
+        for handle in newer.into_iter().chain(flights) {
+            assert!(handle.await.unwrap().unwrap().is_some());
+        }
+        let asked_again = doubles.queries().iter().skip(FLIGHTS + 1).position(|query| query.contains(&4));
+        assert!(asked_again.is_some_and(|place| place <= 1), "{:?}", doubles.queries());
     }
 
     #[tokio::test]

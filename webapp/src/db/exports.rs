@@ -1,7 +1,7 @@
 //! A whole list, in pieces: each is one short query, and no connection is held between two of them.
 //!
-//! So a reader who is slow or goes away holds nothing of the database's, no query comes near its time limit, whatever is
-//! filtered, and memory holds one piece. The price is that the pieces are not one snapshot: somebody who is moved in
+//! So a reader who is slow or goes away holds nothing of the database's, no query comes near its time limit, whatever
+//! is filtered, and memory holds one piece. The price is that the pieces are not one snapshot: somebody who is moved in
 //! the order while the list is read can be in it twice or not at all. The data set does not change while it is served.
 
 use sqlx::{MySql, QueryBuilder};
@@ -35,8 +35,8 @@ struct Walked {
 
 /// The piece at `search`'s cursor. Its limit does not matter.
 ///
-/// Pieces are walked along the order, and each row is looked at once. Only where very few match, which would mean to walk
-/// along everything for nothing, are they collected and sorted, all in one piece.
+/// Pieces are walked along the order, and each row is looked at once. Only where very few match, which would mean to
+/// walk along everything for nothing, are they collected and sorted, all in one piece.
 ///
 /// # Errors
 /// See [`Error`].

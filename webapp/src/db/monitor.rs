@@ -49,8 +49,9 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts to ask. `patience`: how long an answer may take; `replicas`: whether several servers are behind the address;
-    /// `while_away` is called again and again while the database is away. Must be called inside of a Tokio runtime.
+    /// Starts to ask. `patience`: how long an answer may take; `replicas`: whether several servers are behind the
+    /// address; `while_away` is called again and again while the database is away. Must be called inside of a Tokio
+    /// runtime.
     pub(super) fn start(
         options: &MySqlConnectOptions,
         address: String,
@@ -101,8 +102,8 @@ impl Monitor {
         self.answers.note();
     }
 
-    /// Notes that a query was not answered: the monitor looks at once, on a new connection, since its own may be the only
-    /// one that still works.
+    /// Notes that a query was not answered: the monitor looks at once, on a new connection, since its own may be the
+    /// only one that still works.
     pub(super) fn doubted(&self) {
         self.doubts.notify_one();
     }

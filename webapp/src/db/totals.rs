@@ -10,7 +10,8 @@ use crate::search::{Filter, Search};
 /// How many are counted one by one. Where more match, the sample below knows their number well enough.
 const MOST_COUNTED: u64 = 10_000;
 
-/// An estimate above this is not worth a count: of the full data set, more than five standard errors lie between the two.
+/// An estimate above this is not worth a count: of the full data set, more than five standard errors lie between the
+/// two.
 const SURELY_TOO_MANY: u64 = 2 * MOST_COUNTED;
 
 /// How many employees a list has.
@@ -28,29 +29,52 @@ pub struct Total {
 /// # Errors
 /// See [`Error`].
 pub async fn total(db: &Database, search: &Search, page: &Page, narrowed: &Narrowed<'_>) -> Result<Total, Error> {
-    let shown = page.employees.len() as u64;
     let everybody = narrowed.counts.employees.unsigned_abs();
-    if search.filter == Filter::default() {
-        return Ok(Total { count: everybody, exact: true });
-    }
-    if search.cursor.is_none() && page.next.is_none() {
-        return Ok(Total { count: shown, exact: true });
+    if let Some(total) = at_hand(search, page, everybody) {
+        return Ok(total);
     }
     let filter = &search.filter;
-    let sample = match narrowed.candidates().await? {
+    let candidates = narrowed.candidates().await?;
+    let sample = match candidates {
         Some(candidates) => sample_candidates(db, filter, candidates).await?,
         None => sample_everybody(db, filter, everybody).await?,
     };
-    if sample.is_whole() {
+    let least = least(page);
+    // Names and dates may have been changed since the sets were made: what is shown is there.
+    if sample.is_whole() && sample.sure + sample.matching >= least {
         return Ok(Total { count: sample.sure + sample.matching, exact: true });
     }
     let estimate = sample.estimate();
-    let counted = if estimate > SURELY_TOO_MANY { None } else { count(db, filter).await? };
+    // Where there are sets, and more is asked for than one index says, whoever could be counted in time was looked at.
+    let is_worth_it = estimate <= SURELY_TOO_MANY && (candidates.is_none() || is_of_one_index(filter));
+    let counted = if is_worth_it { count(db, filter).await? } else { None };
     Ok(match counted {
         Some(count) if count <= MOST_COUNTED => Total { count, exact: true },
         Some(_) => Total { count: estimate.max(MOST_COUNTED), exact: false },
-        None => Total { count: estimate.max(shown + u64::from(page.next.is_some())), exact: false },
+        None => Total { count: estimate.max(least), exact: false },
     })
+}
+
+/// What is known without another question: of a list that is shown as a whole, and of that of everybody.
+fn at_hand(search: &Search, page: &Page, everybody: u64) -> Option<Total> {
+    let least = least(page);
+    if search.cursor.is_none() && page.next.is_none() {
+        return Some(Total { count: least, exact: true });
+    }
+    // Everybody was counted a while ago: what is shown is there.
+    (search.filter == Filter::default()).then_some(Total { count: everybody.max(least), exact: everybody >= least })
+}
+
+/// How many there are at least: who is shown, and somebody behind where there is a next page.
+fn least(page: &Page) -> u64 {
+    page.employees.len() as u64 + u64::from(page.next.is_some())
+}
+
+/// Whether an index alone tells who passes: by the dates of one kind.
+fn is_of_one_index(filter: &Filter) -> bool {
+    let born = Filter { born_from: None, born_to: None, ..filter.clone() };
+    let hired = Filter { hired_from: None, hired_to: None, ..filter.clone() };
+    [born, hired].contains(&Filter::default())
 }
 
 /// Counts them, up to [`MOST_COUNTED`] and one more; `None` where that takes too long.
@@ -85,11 +109,11 @@ struct Sample {
 impl Sample {
     /// Whether everybody was looked at.
     fn is_whole(&self) -> bool {
-        self.seen == self.others && (self.sure > 0 || self.seen > 0)
+        self.seen == self.others
     }
 
-    /// How many match, rounded to the digits that the sample deserves: two where the standard error is 10 % at most, as with a
-    /// hundred matches and nobody else. Nobody in the sample does not mean nobody at all.
+    /// How many match, rounded to the digits that the sample deserves: two where the standard error is 10 % at most, as
+    /// with a hundred matches and nobody else. Nobody in the sample does not mean nobody at all.
     fn estimate(&self) -> u64 {
         let scaled = self.others.saturating_mul(self.matching.max(1)) / self.seen.max(1);
         let all = self.sure + scaled;
@@ -101,9 +125,10 @@ impl Sample {
 }
 
 /// How many candidates are looked at: two or three milliseconds.
-const SAMPLE: u64 = 500;
+pub(super) const SAMPLE: u64 = 500;
 
-/// Looks at those who do not match for sure: all of them, or as many as a sample has, spread evenly, the same ones each time.
+/// Looks at those who do not match for sure: all of them, or as many as a sample has, spread evenly, the same ones each
+/// time.
 async fn sample_candidates(db: &Database, filter: &Filter, candidates: &Candidates) -> Result<Sample, Error> {
     let Candidates { all, sure } = candidates;
     let set = all.without(sure);
@@ -160,9 +185,41 @@ fn sample_query(filter: &Filter) -> QueryBuilder<MySql> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::employees::Employee;
     use super::*;
+    use crate::cursor::{Cursor, Direction, Key};
     use proptest::prelude::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case("as counted", "", 25, true, 300, Some((300, true)))]
+    #[case("more than were counted", "", 25, true, 0, Some((26, false)))]
+    #[case("as many as were counted, and one more", "", 25, true, 25, Some((26, false)))]
+    #[case("all that there are, and more than were counted", "", 20, false, 0, Some((20, true)))]
+    #[case("all that there are, and fewer than were counted", "", 20, false, 30, Some((20, true)))]
+    #[case("all of a name", "q=a", 20, false, 300, Some((20, true)))]
+    #[case("some of a name", "q=a", 25, true, 300, None)]
+    fn a_total_is_never_less_than_what_the_page_shows(
+        #[case] _name: &str,
+        #[case] query: &str,
+        #[case] shown: usize,
+        #[case] goes_on: bool,
+        #[case] counted: u64,
+        #[case] expected: Option<(u64, bool)>,
+    ) {
+        let somebody = Employee {
+            emp_no: 1,
+            birth_date: chrono::NaiveDate::MIN,
+            first_name: String::new(),
+            last_name: String::new(),
+            gender: "F".to_owned(),
+            hire_date: chrono::NaiveDate::MIN,
+        };
+        let next = goes_on.then_some(Cursor { direction: Direction::Next, key: Key::EmpNo(1) });
+        let page = Page { employees: vec![somebody; shown], previous: None, next };
+        let expected = expected.map(|(count, exact)| Total { count, exact });
+        assert_eq!(at_hand(&Search::parse(query).unwrap(), &page, counted), expected);
+    }
 
     #[rstest]
     #[case("half of them", [0, 300_024, 1280, 640], 150_000)]

@@ -1,5 +1,5 @@
-//! What the kernel knows of this process, under the names that Prometheus' own clients use. Read at each scrape; a figure
-//! that cannot be read is left out.
+//! What the kernel knows of this process, under the names that Prometheus' own clients use. Read at each scrape; a
+//! figure that cannot be read is left out.
 
 use procfs::process::{LimitValue, Process};
 use procfs::{ProcResult, WithCurrentSystemInfo};

@@ -14,8 +14,8 @@ use crate::search::{Search, Whole};
 
 /// Export the list as CSV
 ///
-/// The whole list, with the same filters and orders, as RFC 4180 in UTF-8 with a header. A text that a spreadsheet would
-/// take for a formula has an apostrophe in front of it. A file whose last line has no end is not complete.
+/// The whole list, with the same filters and orders, as RFC 4180 in UTF-8 with a header. A text that a spreadsheet
+/// would take for a formula has an apostrophe in front of it. A file whose last line has no end is not complete.
 #[utoipa::path(
     get, path = "/api/v1/employees.csv", tag = "employees", params(Whole), operation_id = "exportEmployeesAsCsv",
     responses((status = OK, body = String, content_type = "text/csv")),

@@ -44,7 +44,8 @@ pub(crate) struct Overview {
 
 /// The data set at a glance
 ///
-/// What it is, how many rows it has, and how many people work in each department today. Counted at most ten minutes ago.
+/// What it is, how many rows it has, and how many people work in each department today. Counted at most ten minutes
+/// ago.
 #[utoipa::path(
     get, path = "/api/v1/overview", tag = "overview",
     operation_id = "getOverview", responses((status = OK, body = Overview)),
@@ -59,4 +60,27 @@ pub(crate) async fn api(State(app): State<Arc<App>>, _: NoParameters) -> Result<
         database: app.db.address().to_owned(),
         served_by: app.served_by.clone(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conditional::{IN_JSON, without};
+
+    #[test]
+    fn the_answers_of_two_replicas_differ_in_nothing_but_who_made_them_and_when_it_was_counted() {
+        let answer = |served_by: &str, seconds, employees| {
+            let overview = Overview {
+                dataset: None,
+                counts: Counts { employees, ..Counts::default() },
+                departments: vec![],
+                counted_at: DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(seconds),
+                database: "mysql:3306/employees".to_owned(),
+                served_by: served_by.to_owned(),
+            };
+            without(&serde_json::to_vec(&overview).unwrap(), &IN_JSON).into_owned()
+        };
+        assert_eq!(answer("replica-1", 0, 5), answer("replica-2", 60, 5));
+        assert_ne!(answer("replica-1", 0, 5), answer("replica-1", 0, 6));
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each chart is drawn twice, for wide screens and for phones, since text in an SVG shrinks with it; the style sheet
 //! shows one of the two. Whatever the figures, every shape and every text lies inside its drawing. No colour means
-//! anything alone: lines have dashes and names at their ends, bars are filled or hollow. The figures themselves stand in
-//! a table behind each chart.
+//! anything alone: lines have dashes and names at their ends, bars are filled or hollow. The figures themselves stand
+//! in a table behind each chart.
 
 pub mod bars;
 pub mod histogram;

@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate};
 
 use super::*;
+use crate::conditional::{IN_PAGES, without};
 use crate::cursor::{Cursor, Direction, Key};
 use crate::db::employees::{Assignment, Salary, Superior, Title};
 use crate::db::overview::Counts;
@@ -147,6 +148,38 @@ fn a_search_that_cannot_be_made_keeps_its_form() {
         assert!(html.contains(part), "{part} in {html}");
     }
     assert!(!html.contains("<table") && html.matches("aria-invalid").count() == 1);
+}
+
+#[test]
+fn whatever_field_is_wrong_is_marked() {
+    let long = "x".repeat(101);
+    for (field, value) in [
+        ("q", "a+b+c"),
+        ("department", "d0055"),
+        ("title", long.as_str()),
+        ("gender", "x"),
+        ("status", "dead"),
+        ("born_from", "x"),
+        ("born_to", "x"),
+        ("hired_from", "x"),
+        ("hired_to", "x"),
+    ] {
+        let (search, mistake) = Search::read(&format!("{field}={value}"));
+        let html = rendered(&Employees::refused(site(), &catalog(), &search, String::new(), &mistake.unwrap()));
+        let (_, element) = html.split_once(&format!(" id=\"{field}\" ")).unwrap();
+        let (element, _) = element.split_once('>').unwrap();
+        assert!(element.ends_with(" aria-invalid=\"true\" aria-describedby=\"mistake\" autofocus"), "{element}");
+        assert_eq!(html.matches("aria-invalid").count(), 1, "{field}");
+    }
+}
+
+#[test]
+fn a_list_of_one_page_has_no_way_to_others() {
+    let search = Search::default();
+    let page = Page { employees: vec![employee()], previous: None, next: None };
+    let total = Total { count: 1, exact: true };
+    let html = rendered(&Employees::new(site(), &catalog(), &search, &page, total));
+    assert!(!html.contains("aria-label=\"Pages\"") && html.contains("The whole list as a file"), "{html}");
 }
 
 #[test]
@@ -302,4 +335,18 @@ fn what_names_a_table_does_not_scroll_away_with_it() {
 fn an_asset_is_known_by_its_name_in_every_version() {
     assert!(STYLE.is_named(&STYLE.name()) && STYLE.is_named("style-0123456789abcdef.css"));
     assert!(!STYLE.is_named("style.css") && !STYLE.is_named("style-.css") && !STYLE.is_named(&ICON.name()));
+}
+
+/// The pieces of these pages in which they may differ stand in the templates as conditional.rs looks for them.
+#[test]
+fn pages_of_two_replicas_differ_in_nothing_but_who_made_them_and_when_it_was_counted() {
+    let page = |site: Site, catalog: &Catalog| {
+        let html = render(&Overview::new(site, catalog, None)).unwrap();
+        without(html.as_bytes(), &IN_PAGES).into_owned()
+    };
+    let (other_site, mut other_catalog) = (Site { served_by: "replica-2".to_owned(), ..site() }, catalog());
+    other_catalog.counted_at += chrono::TimeDelta::seconds(60);
+    assert_eq!(page(site(), &catalog()), page(other_site, &other_catalog));
+    other_catalog.counts.employees += 1;
+    assert_ne!(page(site(), &catalog()), page(site(), &other_catalog));
 }

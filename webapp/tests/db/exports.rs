@@ -176,7 +176,7 @@ async fn an_export_that_the_client_breaks_off_frees_its_connection_and_its_place
     let mut root = fixture.connection().await;
     loop {
         let busy: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM information_schema.processlist \
+            "SELECT COUNT(*) FROM performance_schema.processlist \
              WHERE db = ? AND command <> 'Sleep' AND id <> CONNECTION_ID()",
         )
         .bind(&fixture.name)

@@ -263,7 +263,7 @@ async fn nobody_waits_for_a_summary_that_is_not_there_yet() {
     let config = fixture.config();
     let migrating = tokio::spawn(async move { migrations::run(&config, PATIENCE, Recompute::Outdated).await.unwrap() });
     let mut reader = fixture.server.connect().await.unwrap();
-    let fills = "SELECT COUNT(*) FROM information_schema.processlist \
+    let fills = "SELECT COUNT(*) FROM performance_schema.processlist \
          WHERE db = ? AND state = 'Waiting for table metadata lock' AND info LIKE 'CREATE TABLE tandem_sets%'";
     let deadline = Instant::now() + PATIENCE;
     while sqlx::query_scalar::<_, i64>(fills).bind(&fixture.name).fetch_one(&mut reader).await.unwrap() == 0 {
@@ -291,7 +291,7 @@ async fn of_two_who_ask_at_once_for_all_to_be_computed_again_one_computes_and_th
     };
     let both = [ask(), ask()];
     // Both have asked, and a later second has begun.
-    let ready = "SELECT COUNT(*) = 2 AND MIN(time) > 0 FROM information_schema.processlist WHERE db = ? AND state = 'User lock'";
+    let ready = "SELECT COUNT(*) = 2 AND MIN(time) > 0 FROM performance_schema.processlist WHERE db = ? AND state = 'User lock'";
     let deadline = Instant::now() + PATIENCE;
     while !sqlx::query_scalar(ready).bind(&fixture.name).fetch_one(&mut holder).await.unwrap_or(false) {
         assert!(Instant::now() < deadline, "nobody waits");

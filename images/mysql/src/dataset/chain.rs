@@ -1,8 +1,8 @@
 //! The checksum of a table: a chain in which each row's MD5 covers the one before.
 //!
 //! In: the rows in the order of the table's key. Out: their number and the chain's end, the same as MySQL computes with
-//! `SET @crc = ''` and `@crc := MD5(CONCAT_WS('#', @crc, column…))` for each row, where it can: MySQL 9.7 has no `MD5()`
-//! without a component.
+//! `SET @crc = ''` and `@crc := MD5(CONCAT_WS('#', @crc, column…))` for each row, where it can: MySQL 9.7 has no
+//! `MD5()` without a component.
 
 use md5::{Digest, Md5};
 

@@ -1,8 +1,8 @@
 //! One employee's life: who they are, and the intervals of their departments, titles and salaries.
 //!
-//! In: the dice of the employee's own stream, and the counts that the [`super::plan`] settled on. Out: rows in the order
-//! of the tables' keys. Each history has no gaps: it begins on the day of hire and ends, for all three alike, on the day
-//! of leaving or not at all.
+//! In: the dice of the employee's own stream, and the counts that the [`super::plan`] settled on. Out: rows in the
+//! order of the tables' keys. Each history has no gaps: it begins on the day of hire and ends, for all three alike, on
+//! the day of leaving or not at all.
 
 use super::{
     company::{self, FIRST_DAY, KNOWN, LAST_DAY, LAST_HIRE, OLDEST, Post, YOUNGEST},

@@ -1,8 +1,8 @@
 //! How many rows each employee has, so that the tables come to the same sizes for every seed.
 //!
-//! In: the number of employees and the seed. Out: the counts of each life. They begin as what the employee would do, and
-//! are then moved by one, evenly over all employees, until they add up to test_db's sizes or their share of them. Lives
-//! are drawn a second time when they are written, so nothing but the counts is kept in memory.
+//! In: the number of employees and the seed. Out: the counts of each life. They begin as what the employee would do,
+//! and are then moved by one, evenly over all employees, until they add up to test_db's sizes or their share of them.
+//! Lives are drawn a second time when they are written, so nothing but the counts is kept in memory.
 
 use std::ops::RangeInclusive;
 
@@ -99,8 +99,8 @@ fn settle_all(people: &mut [Outline]) {
 }
 
 /// Brings one of the counts within its limits, and then moves it by one for as many people as it takes to add up to the
-/// target: every second or every thousandth, but never the first few in a row. In a very small company the limits can be
-/// in the way; the sum is then as close as they allow.
+/// target: every second or every thousandth, but never the first few in a row. In a very small company the limits can
+/// be in the way; the sum is then as close as they allow.
 fn settle(
     people: &mut [Outline],
     target: u64,

@@ -16,12 +16,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use serde_json::json;
 
 use super::Surroundings;
 use super::pod::{self, SECRETS};
 use crate::controller::keeper::is_member;
 use crate::controller::objects::Objects;
-use crate::controller::observe::{Observed, waits_for};
+use crate::controller::observe::{CRASHED, Observed, waits_for};
 use crate::controller::{references, storage};
 use crate::crd::{Initdb, Mysql, WebStack};
 use crate::mysql::{self, Names};
@@ -31,8 +32,8 @@ use crate::quantity::quantity;
 /// The volume of an instance: its claims are called `data-NAME-mysql-0` and so on.
 const DATA: &str = "data";
 
-/// The folder of a member's volume for what is kept aside, mounted on its own: MySQL makes no copy below its data directory.
-/// A hidden one, since InnoDB looks for tables in all others.
+/// The folder of a member's volume for what is kept aside, mounted on its own: MySQL makes no copy below its data
+/// directory. A hidden one, since InnoDB looks for tables in all others.
 const ASIDE_FOLDER: &str = ".aside";
 
 /// MySQL's port.
@@ -70,7 +71,12 @@ pub(super) fn build(observed: &Observed, mysql: &Mysql, around: &Surroundings, o
         label(names::POD_NAME, &takes_writes(observed)),
         frame(),
     ));
-    objects.services.push(service(stack, names::mysql_read(stack), label(names::READS, "true"), frame()));
+    // One server has nobody to share reads with, and the API server gives cluster IPs out one by one. Who reads by that
+    // name goes on doing so.
+    let read = names::mysql_read(stack);
+    if grouped || observed.live.services.iter().any(|service| service.name_any() == read) {
+        objects.services.push(service(stack, read, label(names::READS, "true"), frame()));
+    }
     let headless = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
         // Members of a group find each other before they are ready.
@@ -89,7 +95,8 @@ fn selector(observed: &Observed) -> Option<&BTreeMap<String, String>> {
     service.spec.as_ref()?.selector.as_ref()
 }
 
-/// Whether clients are led by the group's keeper already. From then on they stay so: who is not named has nobody's writes.
+/// Whether clients are led by the group's keeper already. From then on they stay so: who is not named has nobody's
+/// writes.
 fn is_led(observed: &Observed) -> bool {
     // The second is what earlier versions led by.
     let leads = |selector: &BTreeMap<String, String>| {
@@ -106,21 +113,23 @@ fn takes_writes(observed: &Observed) -> String {
     named().or_else(told).or_else(before).unwrap_or_else(|| names::NOBODY.to_owned())
 }
 
-/// Pods that crash or cannot start while a newer version of the StatefulSet waits for them to become ready: Kubernetes
-/// leaves it to us to take them away.
-pub(super) fn stuck_pods(observed: &Observed) -> Vec<String> {
-    let revision = observed.stateful_set().and_then(|set| set.status.as_ref()?.update_revision.clone());
-    let Some(revision) = revision else { return Vec::new() };
+/// Pods that make room for ones of a newer version: of a server that runs alone, and all that crash or cannot start. Of
+/// a group's members, the keeper says when.
+pub(super) fn outdated_pods(observed: &Observed) -> Vec<Pod> {
+    let Some(template) = observed.template() else { return Vec::new() };
     let pods = observed.pods_of(Component::Mysql).filter(|pod| {
-        let old = pod.labels().get("controller-revision-hash").is_some_and(|hash| *hash != revision);
-        old && pod.metadata.deletion_timestamp.is_none() && waits_for(pod).is_some()
+        // One that has crashed may be about to recover: what only the operator makes otherwise is no reason to stop it.
+        let waits = |(reason, _): (String, String)| reason != CRASHED || template.replaces(pod);
+        let stuck = template.differs(pod) && waits_for(pod).is_some_and(waits);
+        let alone = !observed.is_group() && template.replaces(pod);
+        (stuck || alone) && pod.metadata.deletion_timestamp.is_none()
     });
-    pods.map(ResourceExt::name_any).collect()
+    pods.cloned().collect()
 }
 
-/// What a group's members need that could not be changed while they run, or would come too late, as for tables that were
-/// made without a primary key. A server that runs alone has it too, so that it can become the first member as it is. Nobody
-/// joins a group by himself: the operator tells when.
+/// What a group's members need that could not be changed while they run, or would come too late, as for tables that
+/// were made without a primary key. A server that runs alone has it too, so that it can become the first member as it
+/// is. Nobody joins a group by himself: the operator tells when.
 const GROUP: [(&str, &str); 15] = [
     ("GTID_MODE", "ON"),
     ("ENFORCE_GTID_CONSISTENCY", "ON"),
@@ -181,8 +190,8 @@ fn variables(mysql: &Mysql, names: &Names, grouped: bool) -> BTreeMap<String, St
     }
 }
 
-/// The buffer pool for a memory limit in thousandths of bytes, in bytes. The image knows what a server takes, and not that a
-/// member takes 260 MiB more: messages for members that are slow, 128 MiB of them, and the group's own threads.
+/// The buffer pool for a memory limit in thousandths of bytes, in bytes. The image knows what a server takes, and not
+/// that a member takes 260 MiB more: messages for members that are slow, 128 MiB of them, and the group's own threads.
 fn buffer_pool(limit: u128) -> u128 {
     const MIB: u128 = 1 << 20;
     let limit = limit / 1000;
@@ -215,18 +224,21 @@ pub(super) fn pods(observed: &Observed, mysql: &Mysql) -> i32 {
         return 0;
     }
     let live = observed.stateful_set().and_then(|set| set.spec.as_ref()?.replicas).filter(|live| *live > 0);
-    // After a time without any Pod, all who were in the group come back first: what counts may be with one that is not wanted
-    // any more.
-    let live = live.unwrap_or_else(|| before(&observed.stack));
+    // After a time without any Pod, all who were in the group come back first: what counts may be with one that is not
+    // wanted any more.
+    let live = live.unwrap_or_else(|| before(observed));
     let leaving = observed.group.as_ref().and_then(|group| group.leaving).and_then(|last| i32::try_from(last).ok());
     mysql.instances.max(if observed.is_group() { leaving.unwrap_or(live) } else { 0 })
 }
 
-/// How many Pods the members need that were in the group when it was last seen to work.
-fn before(stack: &WebStack) -> i32 {
+/// How many Pods the members need that were in the group when it was last seen to work. Where nobody knows who was, as
+/// after a stack that was deleted, whoever has a volume may have been.
+fn before(observed: &Observed) -> i32 {
+    let stack = &*observed.stack;
     let known = stack.status.iter().filter_map(|status| status.mysql.as_ref()).flat_map(|mysql| &mysql.known);
     let names = names::group(stack, "");
     let last = known.filter_map(|pod| names.member(pod)).max();
+    let last = last.or_else(|| storage::claims(observed).into_keys().max());
     last.and_then(|last| i32::try_from(last).ok()).map_or(0, |last| last.saturating_add(1))
 }
 
@@ -239,8 +251,7 @@ fn stateful_set(
     let stack = &*observed.stack;
     let labels = names::component_labels(stack, Component::Mysql);
     let grouped = observed.is_group();
-    let checksum = references::checksum(&references::of(stack, Component::Mysql), &observed.contents, variables);
-    let mut annotations = BTreeMap::from([(names::CONFIG.to_owned(), checksum)]);
+    let mut annotations = BTreeMap::from([(names::CONFIG.to_owned(), asked(observed, mysql, group))]);
     let marked = if grouped { names::GROUP } else { names::FUTURE_GROUP };
     annotations.insert(marked.to_owned(), group.group.clone());
     // A StatefulSet's claim templates cannot be changed: those that are there stay, and the claims themselves grow.
@@ -255,8 +266,9 @@ fn stateful_set(
             pod_management_policy: Some("Parallel".to_owned()),
             revision_history_limit: Some(3),
             update_strategy: Some(StatefulSetUpdateStrategy {
-                // Members of a group are replaced in an order that Kubernetes does not know.
-                type_: Some(if grouped { "OnDelete" } else { "RollingUpdate" }.to_owned()),
+                // Members of a group are replaced in an order that Kubernetes does not know, and nobody is because of a
+                // newer operator.
+                type_: Some("OnDelete".to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
             // Not even a StatefulSet that is deleted by mistake takes data with it.
@@ -288,13 +300,61 @@ fn stateful_set(
     }
 }
 
+/// For a tier with a problem: leaves its Pods as they are, but for their number. Whether there is one to be changed. Of
+/// the Pod of a server that runs alone, no members are made.
+pub(super) fn only_counts(set: &mut StatefulSet, live: &StatefulSetSpec) -> bool {
+    let Some(spec) = &mut set.spec else { return false };
+    let is_member = |template: &PodTemplateSpec| {
+        let annotations = template.metadata.as_ref().and_then(|metadata| metadata.annotations.as_ref());
+        annotations.is_some_and(|annotations| annotations.contains_key(names::GROUP))
+    };
+    let alike = is_member(&spec.template) == is_member(&live.template);
+    spec.template = live.template.clone();
+    spec.replicas < live.replicas || (alike && spec.replicas > live.replicas)
+}
+
+/// A checksum of all that people have asked for and that a server is started with: Pods are replaced when it changes.
+/// What the operator adds is not in it, and must not get into it: a field of later versions counts only where it is not
+/// at its default.
+fn asked(observed: &Observed, mysql: &Mysql, group: &Names) -> String {
+    let Mysql {
+        image,
+        credentials_secret,
+        database,
+        user,
+        dataset,
+        config,
+        initdb,
+        env,
+        env_from,
+        resources,
+        affinity,
+        node_selector,
+        tolerations,
+        topology_spread_constraints,
+        image_pull_policy: _,
+        instances: _,
+        storage: _,
+        reclone_errant: _,
+    } = mysql;
+    let fields = json!({
+        "image": image, "credentialsSecret": credentials_secret, "database": database, "user": user, "dataset": dataset,
+        "config": config, "initdb": initdb, "env": env, "envFrom": env_from, "resources": resources,
+        "affinity": affinity, "nodeSelector": node_selector, "tolerations": tolerations,
+        "topologySpreadConstraints": topology_spread_constraints, "domain": group.domain,
+    });
+    let fields = BTreeMap::from([("spec".to_owned(), fields.to_string())]);
+    references::checksum(&references::of(&observed.stack, Component::Mysql), &observed.contents, &fields)
+}
+
 fn request(size: Quantity) -> VolumeResourceRequirements {
     VolumeResourceRequirements { requests: Some([("storage".to_owned(), size)].into()), limits: None }
 }
 
 /// A claim as it should be: its size, and whose it is. One that is larger already stays so.
 fn kept_claim(stack: &WebStack, wanted: &str, live: &PersistentVolumeClaim) -> PersistentVolumeClaim {
-    let size = storage::claimed(live).filter(|live| quantity(live) > quantity(wanted));
+    let larger = |live: &String| quantity(wanted).is_some_and(|wanted| quantity(live) > Some(wanted));
+    let size = storage::claimed(live).filter(larger);
     let size = Quantity(size.unwrap_or_else(|| wanted.to_owned()));
     PersistentVolumeClaim {
         metadata: ObjectMeta {

@@ -31,8 +31,8 @@ use crate::names::{self, Component};
 /// Where nginx listens in the Pod.
 pub(super) const PORT: i32 = 8080;
 
-/// The variables that a user may replace: how long a Pod serves on after it was asked to stop, until everybody has heard
-/// of it, and how long requests may then take, in seconds.
+/// The variables that a user may replace: how long a Pod serves on after it was asked to stop, until everybody has
+/// heard of it, and how long requests may then take, in seconds.
 const TUNABLE: [(&str, &str); 2] = [("SHUTDOWN_DELAY", "5"), ("SHUTDOWN_TIMEOUT", "20")];
 
 /// Adds the web tier's objects.
@@ -50,8 +50,8 @@ pub(super) fn build(observed: &Observed, around: &Surroundings, objects: &mut Ob
     // The first version's Pods start beside the migration: ready before it, they would be unready during it.
     let waits = !web.migrate_command.is_empty();
     data.insert("WAIT_FOR_MIGRATIONS".to_owned(), waits.to_string());
-    // A server that asks for no share of a busy node's processors may get none for a second: that is no outage. Of several,
-    // the next one is asked meanwhile.
+    // A server that asks for no share of a busy node's processors may get none for a second: that is no outage. Of
+    // several, the next one is asked meanwhile.
     if stack.spec.mysql.is_some() && !observed.is_group() {
         data.insert("DATABASE_CONNECT_TIMEOUT".to_owned(), "3".to_owned());
     }
@@ -186,7 +186,8 @@ fn spread(stack: &WebStack) -> TopologySpreadConstraint {
     }
 }
 
-/// `held_back`: the Pods stay as they are, whatever the spec says, until the migration is done; their number follows it.
+/// `held_back`: the Pods stay as they are, whatever the spec says, until the migration is done; their number follows
+/// it.
 fn deployment(observed: &Observed, pod: PodSpec, variables: &BTreeMap<String, String>, held_back: bool) -> Deployment {
     let stack = &*observed.stack;
     let labels = names::component_labels(stack, Component::Web);
@@ -218,6 +219,13 @@ fn deployment(observed: &Observed, pod: PodSpec, variables: &BTreeMap<String, St
         }),
         ..Deployment::default()
     }
+}
+
+/// For a tier with a problem: leaves its Pods as they are, but for their number. Whether there is one to be changed.
+pub(super) fn only_counts(deployment: &mut Deployment, live: &DeploymentSpec) -> bool {
+    let Some(spec) = &mut deployment.spec else { return false };
+    spec.template = live.template.clone();
+    spec.replicas != live.replicas
 }
 
 fn service(stack: &WebStack) -> Service {

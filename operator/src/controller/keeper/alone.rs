@@ -12,9 +12,9 @@ use crate::names::{FUTURE_GROUP, GROUP};
 /// How often a server that runs alone is told to form the group as it is, before it is replaced instead.
 const ATTEMPTS: u32 = 3;
 
-/// The verdict, and what the group's own rules do not know of: a Pod that still runs alone, from before there was a group,
-/// goes on serving until all others are there, and then forms the group as it runs. Where it cannot, it is replaced by one
-/// that can.
+/// The verdict, and what the group's own rules do not know of: a Pod that still runs alone, from before there was a
+/// group, goes on serving until all others are there, and then forms the group as it runs. Where it cannot, it is
+/// replaced by one that can.
 pub(super) fn judge(
     group: &Group,
     pods: &BTreeMap<Ordinal, Pod>,
@@ -77,9 +77,9 @@ mod tests {
     fn says(state: State, capable: bool) -> Met {
         let seen = group::Seen { member: Some(0), state, primary: true };
         let sees = if state.votes() { vec![seen] } else { Vec::new() };
-        let view =
-            group::View { state, group: String::new(), sees, gtids: GtidSet::default(), joined: false, lags: false };
         let gtids = GtidSet::default();
+        let (group, joined, foreign, lags) = (String::new(), false, false, false);
+        let view = group::View { state, group, sees, gtids: gtids.clone(), joined, foreign, lags };
         Met::Answered(Box::new(Statement { view, uuid: String::new(), lag: 0, applied: gtids, capable }))
     }
 

@@ -1,4 +1,5 @@
-//! Measures the volume of a server that runs alone, now and then. Its keeper does nothing else: it needs nobody to serve.
+//! Measures the volume of a server that runs alone, now and then. Its keeper does nothing else: it needs nobody to
+//! serve.
 
 use std::time::Duration;
 
@@ -6,8 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::sync::watch;
 
-use super::News;
-use crate::controller::apply::words;
+use super::{News, answered};
 use crate::controller::observe::Observed;
 use crate::controller::storage::{self, Usage};
 use crate::mysql;
@@ -22,8 +22,8 @@ const REFUSED: Duration = Duration::from_secs(900);
 /// Why a server did not say how much it uses.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("{}", words(.0))]
-    Api(#[from] kube::Error),
+    #[error("{0}")]
+    Api(String),
     #[error("the Secret has no {} that is text", names::ROOT_PASSWORD)]
     NoPassword,
     #[error("{0}")]
@@ -69,7 +69,8 @@ impl Gauge {
         loop {
             let server = self.server.borrow_and_update().clone();
             let mut pause = MEASURE;
-            // On the heap, and only as long as it takes: a conversation with MySQL is large, and gauges wait most of the time.
+            // On the heap, and only as long as it takes: a conversation with MySQL is large, and gauges wait most of
+            // the time.
             match Box::pin(self.measure(&server, &mut password)).await {
                 Ok(used)
                     if self.told.send_if_modified(|told| used.is_some() && std::mem::replace(told, used) != used) =>
@@ -83,8 +84,7 @@ impl Gauge {
                     if matches!(&error, Error::Sql(error) if error.is_access_denied()) {
                         pause = REFUSED;
                     }
-                    let (namespace, secret) = (&server.namespace, &server.credentials);
-                    tracing::debug!(namespace, secret, %error, "a server did not say how much of its volume it uses");
+                    tracing::debug!(%error, "a server did not say how much of its volume it uses");
                 }
             }
             // Another address, or another capacity, is worth a question at once.
@@ -106,7 +106,8 @@ impl Gauge {
 
     async fn read_password(&self, server: &Alone) -> Result<String, Error> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &server.namespace);
-        let secret = api.get(&server.credentials).await?;
+        let secret = answered(format!("Secret {}", server.credentials), api.get(&server.credentials)).await;
+        let secret = secret.map_err(Error::Api)?;
         let value = secret.data.and_then(|mut data| data.remove(names::ROOT_PASSWORD));
         value.and_then(|value| String::from_utf8(value.0).ok()).ok_or(Error::NoPassword)
     }

@@ -44,7 +44,15 @@ const ANOTHER_GROUPS: &str = "another group's, under the same numbers";
 
 /// Why a member is kept out.
 pub(super) fn kept_out(pod: &str, own: &str) -> String {
-    format!("{pod} has transactions that the group has not: {own}")
+    match own {
+        ANOTHER_GROUPS => format!("{pod} was in another group, and may have other rows under the numbers of this one"),
+        _ => format!("{pod} has transactions that the group has not: {own}"),
+    }
+}
+
+/// A person's word, as it was written.
+pub(super) fn written(observed: &Observed, word: Word) -> String {
+    word.written(&pod(observed, word.member()))
 }
 
 fn word(state: Option<group::State>) -> &'static str {
@@ -74,8 +82,13 @@ pub(super) fn status(observed: &Observed, wanted: i32) -> MysqlStatus {
     let Some(report) = &observed.group else { return told(before.ready_instances.min(wanted)) };
     let missing = match &report.condition {
         Condition::Healthy | Condition::Degraded(_) => i32::try_from(missing(observed, report).len()).unwrap_or(wanted),
-        // One that serves from before there was a group.
-        _ => wanted - i32::from(report.primary.is_some()),
+        // Those of the group that clients are led to, where there are several; one that serves from before there was a
+        // group.
+        _ => {
+            let inside = report.members.values().filter(|told| told.inside).count();
+            let inside = i32::try_from(inside).unwrap_or(wanted).min(wanted);
+            wanted - inside.max(i32::from(report.primary.is_some()))
+        }
     };
     MysqlStatus {
         primary: report.primary.map(|primary| pod(observed, primary)),
@@ -83,11 +96,7 @@ pub(super) fn status(observed: &Observed, wanted: i32) -> MysqlStatus {
         known: report.known.iter().map(|&known| pod(observed, known)).collect(),
         apart: report.apart.iter().map(|&member| pod(observed, member)).collect(),
         uuid: observed.group_uuid().map(str::to_owned),
-        followed: report
-            .followed
-            .iter()
-            .map(|word| format!("{}={}", word.annotation(), pod(observed, word.member())))
-            .collect(),
+        followed: report.followed.iter().map(|word| written(observed, *word)).collect(),
         last_failover: report
             .failover
             .as_ref()
@@ -134,20 +143,29 @@ fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatu
     }
 }
 
+fn not_asked(observed: &Observed) -> String {
+    let why = observed.unasked.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("the members have not been asked yet{why}")
+}
+
 /// How the database stands that does not serve.
 pub(super) fn state(observed: &Observed) -> State {
     let Some(report) = &observed.group else {
-        return State::Moves("DatabaseStarts", "mysql: its members have not been asked yet".to_owned());
+        return State::Moves("DatabaseStarts", format!("mysql: {}", not_asked(observed)));
     };
     let blocked = |reason: &str, message: String| State::Blocked(reason.to_owned(), format!("mysql: {message}"));
     let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
     let decide = match report.unheard {
         Some(word) => unheard(observed, report, word),
-        None => format!("decide by the annotation {} with the name of the Pod whose data counts", names::SURVIVOR),
+        None => {
+            let names = candidates(observed, report);
+            format!("decide by the annotation {} with the name of the Pod whose data counts; {names}", names::SURVIVOR)
+        }
     };
     match &report.condition {
-        Condition::New | Condition::Healthy | Condition::Degraded(_) => {
-            State::Moves("GroupForms", format!("mysql: the group is being formed{failure}"))
+        Condition::New => State::Moves("GroupForms", format!("mysql: the group is being formed{failure}")),
+        Condition::Healthy | Condition::Degraded(_) => {
+            State::Moves("ClientsNotLed", format!("mysql: writes are not led to the primary{failure}"))
         }
         Condition::Unclear => {
             State::Moves("PrimaryUnclear", "mysql: the members do not agree on a primary at this moment".to_owned())
@@ -156,12 +174,14 @@ pub(super) fn state(observed: &Observed) -> State {
             State::Moves("GroupForms", format!("mysql: the group is being formed anew{failure}"))
         }
         Condition::Outage(silent) => {
-            let unheard =
-                report.unheard.map(|word| format!("; {}", unheard(observed, report, word))).unwrap_or_default();
-            State::Moves(
-                "WaitsForMembers",
-                format!("mysql: waits for an answer of {}{unheard}", pods(observed, silent)),
-            )
+            let silent = pods(observed, silent);
+            let decide = match report.unheard {
+                Some(_) => format!("; {decide}"),
+                // At first, all of them start.
+                None if report.candidates.is_empty() => String::new(),
+                None => format!("; if one never comes, {decide}"),
+            };
+            State::Moves("WaitsForMembers", format!("mysql: waits for an answer of {silent}{decide}"))
         }
         Condition::NoQuorum => blocked(
             "QuorumLost",
@@ -174,7 +194,13 @@ pub(super) fn state(observed: &Observed) -> State {
             blocked("MembersDiverged", format!("no member has all transactions: {lacks}; {decide}"))
         }
         Condition::Lost(lost) => {
-            blocked("DataLost", format!("{} have lost their data: {decide}", pods(observed, lost)))
+            let silent = report.members.iter().filter(|(_, told)| told.state.is_none()).map(|(member, _)| member);
+            let silent: Vec<_> = silent.collect();
+            let first = match silent.is_empty() {
+                true => String::new(),
+                false => format!("bring back {}, which may have more, or ", pods(observed, silent)),
+            };
+            blocked("DataLost", format!("{} have lost their data: {first}{decide}", pods(observed, lost)))
         }
         Condition::Split(primaries) => {
             let others = primaries.iter().filter(|primary| report.primary != Some(**primary));
@@ -203,12 +229,39 @@ pub(super) fn state(observed: &Observed) -> State {
     }
 }
 
+/// Whom a person may name.
+fn candidates(observed: &Observed, report: &Report) -> String {
+    match report.candidates.len() {
+        0 => "nobody who may be named answers yet".to_owned(),
+        _ => format!("it may name {}", pods(observed, &report.candidates)),
+    }
+}
+
 /// Why a person's word is not followed.
 fn unheard(observed: &Observed, report: &Report, word: Word) -> String {
     let silent = report.members.get(&word.member()).is_none_or(|told| told.state.is_none());
     let why =
         if silent { "it does not answer" } else { "it is about to end, or has no data where others may have some" };
-    format!("{}={} is not followed: {why}", word.annotation(), pod(observed, word.member()))
+    let names = candidates(observed, report);
+    format!("{} is not followed: {why}; {names}", written(observed, word))
+}
+
+/// The same, where it is not told yet.
+pub(super) fn newly_unheard(observed: &Observed) -> Option<String> {
+    let report = observed.group.as_ref()?;
+    let word = report.unheard?;
+    let mut told = observed.stack.status.iter().flat_map(|status| &status.conditions);
+    let is_told = told.any(|told| told.message.contains(&written(observed, word)));
+    (!is_told).then(|| unheard(observed, report, word))
+}
+
+/// Who was not in the group when it was last seen to work, and is now; and who was.
+pub(super) fn newcomers_and_leavers(observed: &Observed, now: &MysqlStatus) -> (Vec<String>, Vec<String>) {
+    let before = observed.stack.status.as_ref().and_then(|status| status.mysql.as_ref());
+    let told = observed.group.as_ref().filter(|_| observed.is_group());
+    let Some((before, _)) = before.zip(told) else { return Default::default() };
+    let without = |of: &[String], those: &[String]| of.iter().filter(|pod| !those.contains(pod)).cloned().collect();
+    (without(&now.known, &before.known), without(&before.known, &now.known))
 }
 
 /// An annotation by which a person decides, and that names no member.
@@ -234,7 +287,7 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
     let healthy = || ("False", "AllMembersOnline".to_owned(), "every member is in the group".to_owned());
     let free = || ("False", "NothingToDecide".to_owned(), "nobody has to decide anything".to_owned());
     let Some(report) = observed.group.as_ref().filter(|_| !observed.stack.spec.suspend) else {
-        let unknown = ("Unknown", "NotAsked".to_owned(), "the members have not been asked yet".to_owned());
+        let unknown = ("Unknown", "NotAsked".to_owned(), not_asked(observed));
         return [("Degraded", unknown), ("Blocked", before(observed, "Blocked").unwrap_or_else(free))];
     };
     let failure = report.failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
@@ -250,12 +303,11 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
             State::Blocked(reason, message) => ("True", reason, message),
         },
     };
-    let errant: Vec<_> =
-        report.members.iter().filter_map(|(member, told)| Some((*member, told.errant.as_ref()?))).collect();
-    let given_up = observed.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant);
+    let errant = report.members.iter().filter_map(|(member, told)| Some((*member, told.errant.as_ref()?)));
+    let errant: Vec<_> = errant.filter(|(member, _)| waits_for_a_person(observed, report, *member)).collect();
     let blocked = match state(observed) {
         State::Blocked(reason, message) => ("True", reason, message),
-        _ if !errant.is_empty() && !given_up => {
+        _ if !errant.is_empty() => {
             let words = errant.iter().map(|(member, gtids)| kept_out(&pod(observed, *member), &own(gtids)));
             let words = words.collect::<Vec<_>>().join("; ");
             let message = format!("{words}; it stays out until the annotation {} gives them up", names::RECLONE);
@@ -269,6 +321,12 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
     [("Degraded", degraded), ("Blocked", blocked)]
 }
 
+/// Whether a member is kept out until a person gives up what only it has.
+fn waits_for_a_person(observed: &Observed, report: &Report, member: Ordinal) -> bool {
+    let given_up = observed.stack.spec.mysql.as_ref().is_some_and(|mysql| mysql.reclone_errant);
+    !given_up && report.members.get(&member).is_some_and(|told| told.errant.is_some())
+}
+
 /// What still changes in a group that serves.
 pub(super) fn moves(observed: &Observed) -> Option<String> {
     let report = observed.group.as_ref().filter(|_| observed.is_group())?;
@@ -277,14 +335,34 @@ pub(super) fn moves(observed: &Observed) -> Option<String> {
         Condition::Healthy | Condition::Degraded(_) => {
             let missing = missing(observed, report);
             let failure = report.failure.as_ref();
+            let wanted = observed.stack.spec.mysql.as_ref().and_then(|mysql| u32::try_from(mysql.instances).ok());
+            let beyond = report.members.keys().filter(|member| wanted.is_some_and(|wanted| **member >= wanted));
+            let beyond: BTreeSet<_> = beyond.copied().collect();
             match (missing.is_empty(), report.outdated.is_empty()) {
+                (true, _) if !beyond.is_empty() => {
+                    let failure = failure.map(|failure| format!("; {failure}")).unwrap_or_default();
+                    Some(format!("mysql: on the way out of the group: {}{failure}", pods(observed, &beyond)))
+                }
                 (true, true) => failure.map(|failure| format!("mysql: {failure}")),
                 (true, false) => {
                     let failure = failure.map(|failure| format!("; {failure}")).unwrap_or_default();
                     Some(format!("mysql: to be replaced: {}{failure}", pods(observed, &report.outdated)))
                 }
-                (false, _) => Some(format!("mysql: on the way into the group: {}", pods(observed, &missing))),
+                (false, _) => {
+                    let (kept_out, coming): (BTreeSet<_>, BTreeSet<_>) =
+                        missing.into_iter().partition(|member| waits_for_a_person(observed, report, *member));
+                    Some(match coming.is_empty() {
+                        true => format!("mysql: waits for a decision about {}", pods(observed, &kept_out)),
+                        false => format!("mysql: on the way into the group: {}", pods(observed, &coming)),
+                    })
+                }
             }
+        }
+        Condition::Split(_) | Condition::GivenUp(_) => {
+            Some("mysql: there is another group: a person has to decide".to_owned())
+        }
+        Condition::NoQuorum | Condition::Diverged(_) | Condition::Lost(_) => {
+            Some("mysql: a person has to decide".to_owned())
         }
         _ => Some(format!("mysql: the group of {name} is being formed")),
     }

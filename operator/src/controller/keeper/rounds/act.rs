@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, ResourceExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Rounds;
 use super::ask::{Met, address};
-use crate::controller::apply::words;
 use crate::controller::backoff;
-use crate::controller::keeper::{Wanted, is_member};
+use crate::controller::keeper::{Wanted, answered, is_member};
 use crate::group::gtid::GtidSet;
-use crate::group::{ATTEMPTS, Action, Group, Ordinal, Route, State, Verdict, Word};
-use crate::mysql::{Order, Passwords, Statement};
+use crate::group::{ATTEMPTS, Action, Group, Ordinal, Route, State, Verdict, View, Word};
+use crate::mysql::{Names, Order, Passwords, Statement};
 
 /// The longest pause after an action that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -59,7 +59,7 @@ impl Rounds {
                 }
             }
             Err(error) => {
-                self.replaced = None;
+                (self.replaced, self.reformed) = (None, None);
                 tracing::warn!(what = doing.what, error, "not done");
                 self.failures = self.failures.saturating_add(1);
                 self.pause_until = Instant::now() + backoff::pause(self.failures, &doing.what).min(LONGEST_PAUSE);
@@ -133,9 +133,7 @@ impl Rounds {
             Action::Bootstrap(member) => {
                 let Some(order) = order(member) else { return };
                 let serves = primary == Some(member);
-                // The UUID that it holds is of an attempt that led to nothing, where it has no transaction of it.
-                let named = statement(member).is_some_and(|said| said.view.has_any_of_its_group());
-                let uuid = group.uuid.clone().filter(|_| !named);
+                let uuid = statement(member).and_then(|said| uuid_for(&said.view, group, &names));
                 self.begin(format!("forming the group from {}", pod(member)), follows, async move {
                     told(order.bootstrap(uuid.as_deref(), serves).await)
                 });
@@ -145,6 +143,7 @@ impl Rounds {
                 self.begin(format!("forming the group anew from {}", pod(member)), follows, async move {
                     told(order.reform().await)
                 });
+                self.reformed = group.word;
             }
             Action::Join(member) if statement(member).is_some_and(|said| said.view.joined) => {
                 let (Some(order), Some(there)) = (order(member), there) else { return };
@@ -191,8 +190,18 @@ impl Rounds {
             Action::Restart(member) => {
                 self.replaced = pods.get(&member).and_then(ResourceExt::uid);
                 let (api, name) = (Api::<Pod>::namespaced(self.client.clone(), &wanted.namespace()), pod(member));
+                // This very Pod, whenever the API server gets to it: its successor was not judged.
+                let judged = Preconditions { uid: self.replaced.clone(), resource_version: None };
+                let how = DeleteParams { preconditions: Some(judged), ..DeleteParams::default() };
                 self.begin(format!("replacing {name}"), follows, async move {
-                    api.delete(&name, &DeleteParams::default()).await.map(|_| ()).map_err(|error| words(&error))
+                    let deleted = async {
+                        match api.delete(&name, &how).await {
+                            // Another Pod has its place already.
+                            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                            deleted => deleted.map(|_| ()),
+                        }
+                    };
+                    answered(format!("Pod {name}"), deleted).await
                 });
             }
             // The reconcile makes the StatefulSet smaller.
@@ -200,8 +209,8 @@ impl Rounds {
         }
     }
 
-    /// Counts an attempt to bring a member back. Nobody gets more than a turn ahead: one that can be helped at last must not wait
-    /// for as long as it could not.
+    /// Counts an attempt to bring a member back. Nobody gets more than a turn ahead: one that can be helped at last
+    /// must not wait for as long as it could not.
     fn attempt(&mut self, member: Ordinal) {
         let attempts = self.attempts.entry(member).or_default();
         *attempts = attempts.saturating_add(1);
@@ -216,7 +225,8 @@ impl Rounds {
         work: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
         tracing::info!(what, "begins");
-        self.doing = Some(Doing { what, follows, keeps: None, fills: None, task: tokio::spawn(work) });
+        self.doing =
+            Some(Doing { what, follows, keeps: None, fills: None, task: tokio::spawn(work.in_current_span()) });
     }
 
     /// Whether what a member has is not kept aside yet.
@@ -227,11 +237,21 @@ impl Rounds {
     }
 }
 
-/// Whether an action, once it has ended, is all that a person's word asked for. A group that was formed anew is not: until it is
-/// seen to work, the word says that it is the one that counts. Whoever a person wants to be filled joins without any data where
-/// an earlier copy was cut off.
+/// Whether an action, once it has ended, is all that a person's word asked for. A group that was formed anew is not:
+/// until it is seen to work, the word says that it is the one that counts. Whoever a person wants to be filled joins
+/// without any data where an earlier copy was cut off.
 fn is_done_by(word: Word, action: Action) -> bool {
     matches!((word, action), (Word::Reclone(member), Action::Reclone(of) | Action::Join(of)) if member == of)
+}
+
+/// Under which UUID a member forms the group; `None` where it keeps its own. The one that it holds is of an attempt
+/// that led to nothing where it has no transaction of it, and another stack's where its volume was.
+fn uuid_for(view: &View, group: &Group, names: &Names) -> Option<String> {
+    match (view.foreign && !view.joined, view.has_any_of_its_group()) {
+        (true, _) => Some(group.uuid.clone().unwrap_or_else(|| names.group.clone())),
+        (false, true) => None,
+        (false, false) => group.uuid.clone(),
+    }
 }
 
 fn told(done: Result<(), crate::mysql::Error>) -> Result<(), String> {
@@ -240,7 +260,75 @@ fn told(done: Result<(), crate::mysql::Error>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+
+    use super::super::tests::rounds;
     use super::*;
+    use crate::controller::keeper::PATIENCE;
+    use crate::group::Condition;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_is_deleted_at_once_or_not_and_never_its_successor() {
+        let asked = Arc::new(Mutex::new(Value::Null));
+        let seen = Arc::clone(&asked);
+        let (mut rounds, wanted) = rounds(move |request| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                *seen.lock().unwrap() = serde_json::from_slice(&body).unwrap();
+                std::future::pending().await
+            }
+        });
+        let pod = serde_json::from_value(json!({"metadata": {"name": "shop-mysql-1", "uid": "judged"}})).unwrap();
+        let verdict = Verdict {
+            condition: Condition::Healthy,
+            route: Route::To(0),
+            readers: BTreeSet::new(),
+            action: Some(Action::Restart(1)),
+            errant: BTreeMap::new(),
+            known: BTreeSet::new(),
+            joining: None,
+            apart: BTreeSet::new(),
+        };
+        let passwords = Passwords { root: String::new(), operator: String::new() };
+        let pods = BTreeMap::from([(1, pod)]);
+        rounds.act(&wanted, &pods, &Group::default(), &verdict, &BTreeMap::new(), passwords);
+        assert!(rounds.replaces(&pods));
+        tokio::time::sleep(PATIENCE + Duration::from_millis(1)).await;
+        rounds.finish().await;
+        assert_eq!(asked.lock().unwrap()["preconditions"], json!({"uid": "judged"}));
+        let told = "replacing shop-mysql-1: Pod shop-mysql-1: no answer within 2 s";
+        assert_eq!(rounds.failure.as_deref(), Some(told));
+        assert!(!rounds.replaces(&pods), "it is judged anew");
+    }
+
+    #[test]
+    fn a_volume_of_another_stack_forms_a_group_under_this_ones_uuid() {
+        let names = Names { set: String::new(), domain: String::new(), group: "of-this-stack".to_owned() };
+        let of = |uuid: &str, joined, foreign| {
+            let gtids = "aaaaaaaa-0000-4000-8000-000000000000:1-5".parse().unwrap();
+            View {
+                state: State::Offline,
+                group: uuid.to_owned(),
+                sees: Vec::new(),
+                gtids,
+                joined,
+                foreign,
+                lags: false,
+            }
+        };
+        let had = "aaaaaaaa-0000-4000-8000-000000000000";
+        let known = Group { uuid: Some("known".to_owned()), ..Group::default() };
+        let uuid = |view: View, group: &Group| uuid_for(&view, group, &names);
+        assert_eq!(uuid(of(had, false, true), &Group::default()).as_deref(), Some("of-this-stack"));
+        assert_eq!(uuid(of(had, false, true), &known).as_deref(), Some("known"));
+        assert_eq!(uuid(of(had, true, false), &known), None, "it has transactions of the one that it holds");
+        assert_eq!(uuid(of("tried", true, false), &known).as_deref(), Some("known"), "an attempt led to nothing");
+    }
 
     #[test]
     fn the_word_by_which_a_group_is_formed_stands_until_the_group_is_seen() {

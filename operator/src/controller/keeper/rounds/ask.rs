@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future;
 use futures_util::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use tokio::time::Instant;
 
 use super::Rounds;
-use crate::controller::apply::words;
-use crate::controller::keeper::Wanted;
 use crate::controller::keeper::alone::knows_group;
+use crate::controller::keeper::{Wanted, answered};
 use crate::group::Ordinal;
 use crate::mysql::{Passwords, Server, Statement};
 use crate::names;
 
-/// How long the others are waited for once most members have answered. One that is frozen must not delay what they know.
+/// How long the others are waited for once most members have answered. One that is frozen must not delay what they
+/// know.
 const LATE: Duration = Duration::from_millis(250);
 
 /// Between two times when the passwords are read.
@@ -59,14 +60,18 @@ impl Met {
 }
 
 impl Rounds {
-    /// The passwords; `None` while there are none.
+    /// The passwords; `None` while there are none. Those that there are may still open the other servers, also where
+    /// they cannot be read again.
     pub(super) async fn passwords(&mut self, wanted: &Wanted) -> Result<Option<Passwords>, String> {
         let now = Instant::now();
         if self.keys.are_due(now) {
             (self.keys.read, self.keys.refused) = (Some(now), false);
-            // Those that there are may still open the other servers.
-            if let Some(passwords) = self.read_passwords(wanted).await? {
-                self.keys.passwords = Some(passwords);
+            match self.read_passwords(wanted).await {
+                Ok(read) => self.keys.passwords = read.or(self.keys.passwords.take()),
+                Err(error) if self.keys.passwords.is_some() => {
+                    tracing::warn!(error, "the passwords were not read again")
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(self.keys.passwords.clone())
@@ -75,12 +80,13 @@ impl Rounds {
     async fn read_passwords(&self, wanted: &Wanted) -> Result<Option<Passwords>, String> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &wanted.namespace());
         let read = async |name: String, key: &str| {
-            let secret = api.get_opt(&name).await.map_err(|error| words(&error))?;
+            let secret = answered(format!("Secret {name}"), api.get_opt(&name)).await?;
             let value = secret.and_then(|secret| secret.data?.remove(key));
             value.map(|value| String::from_utf8(value.0).map_err(|error| error.to_string())).transpose()
         };
-        let root = read(names::credentials(&wanted.stack), names::ROOT_PASSWORD).await?;
-        let operator = read(names::group_secret(&wanted.stack), names::PASSWORD).await?;
+        let root = read(names::credentials(&wanted.stack), names::ROOT_PASSWORD);
+        let operator = read(names::group_secret(&wanted.stack), names::PASSWORD);
+        let (root, operator) = future::try_join(root, operator).await?;
         // It becomes part of statements.
         let operator = operator.filter(|password| password.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         Ok(root.zip(operator).map(|(root, operator)| Passwords { root, operator }))
@@ -93,7 +99,8 @@ impl Rounds {
         pods: &BTreeMap<Ordinal, Pod>,
         passwords: &Passwords,
     ) -> BTreeMap<Ordinal, Met> {
-        // A Pod that earlier versions of the operator have made to run alone knows neither a group nor the operator's account.
+        // A Pod that earlier versions of the operator have made to run alone knows neither a group nor the operator's
+        // account.
         let members = pods.iter().filter(|(_, pod)| knows_group(pod));
         let addresses: BTreeMap<_, _> = members.filter_map(|(&member, pod)| Some((member, address(pod)?))).collect();
         self.servers.retain(|member, server| addresses.get(member).is_some_and(|address| address == server.address()));
@@ -153,6 +160,7 @@ pub(super) fn address(pod: &Pod) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::PERIOD;
+    use super::super::tests::rounds;
     use super::*;
 
     #[test]
@@ -168,5 +176,14 @@ mod tests {
         keys.refused = true;
         assert!(!keys.are_due(now + PERIOD), "they were read a moment ago");
         assert!(keys.are_due(now + READ_AGAIN));
+    }
+
+    #[tokio::test]
+    async fn passwords_that_cannot_be_read_again_are_used_on() {
+        let (mut rounds, wanted) = rounds(async |_| 500);
+        assert_eq!(rounds.passwords(&wanted).await.err().unwrap(), "Secret shop-mysql: a fault");
+        let passwords = Passwords { root: "a".to_owned(), operator: "b".to_owned() };
+        rounds.keys = Keys { passwords: Some(passwords.clone()), refused: true, read: None };
+        assert!(rounds.passwords(&wanted).await == Ok(Some(passwords)));
     }
 }

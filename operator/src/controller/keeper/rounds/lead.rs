@@ -1,10 +1,11 @@
-//! Leads clients. Reads go to the Pods that carry a label; writes to the one Pod that their Service names: what one write
-//! changes, Kubernetes carries out at once, and of two that follow each other often the second one a second later.
+//! Leads clients. Reads go to the Pods that carry a label; writes to the one Pod that their Service names: what one
+//! write changes, Kubernetes carries out at once, and of two that follow each other often the second one a second
+//! later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::future;
+use futures_util::future::{self, OptionFuture};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
@@ -13,24 +14,24 @@ use serde_json::json;
 
 use super::Rounds;
 use super::ask::Met;
-use crate::controller::apply::words;
-use crate::controller::keeper::{Wanted, is_member};
+use crate::controller::keeper::{Wanted, answered, is_member};
 use crate::group::{Condition, Ordinal, Route, Verdict};
 use crate::names::{IN_GROUP, NOBODY, OPERATOR, POD_NAME, READS, ROLE};
 
-/// After a member has been silent for so long, nobody is led to it any more for reads. One that is known to be away is left
-/// at once.
+/// After a member has been silent for so long, nobody is led to it any more for reads. One that is known to be away is
+/// left at once.
 const SILENT: Duration = Duration::from_millis(600);
 
 impl Rounds {
-    /// Leads clients by the Service for writes and by the Pods' labels, and says where writes go then.
+    /// Leads clients by the Service for writes and by the Pods' labels. Says where writes go then, nowhere as long as
+    /// the Service cannot be told, and what was refused: one refusal says nothing of the others.
     pub(super) async fn lead(
         &self,
         wanted: &Wanted,
         pods: &BTreeMap<Ordinal, Pod>,
         verdict: &Verdict,
         met: &BTreeMap<Ordinal, Met>,
-    ) -> Result<Option<Ordinal>, String> {
+    ) -> Result<(Option<Ordinal>, Vec<String>), String> {
         let primary = match verdict.route {
             Route::Keep => led(pods),
             Route::Nobody => None,
@@ -67,8 +68,8 @@ impl Rounds {
         });
         let namespace = wanted.namespace();
         let patched = patches.map(|(pod, role, reads)| {
-            tracing::info!(namespace, pod, role, reads, "clients are led anew");
-            label(&self.client, &namespace, pod, role, reads)
+            tracing::info!(pod, role, reads, "clients are led anew");
+            answered(format!("Pod {pod}"), label(&self.client, &namespace, pod, role, reads))
         });
         let gates = pods.iter().filter_map(|(member, pod)| {
             let inside = match (&verdict.route, &verdict.condition) {
@@ -79,21 +80,24 @@ impl Rounds {
             };
             (is_member(pod) && is_in_group(pod) != inside)
                 .then(|| pod.name_any())
-                .map(|pod| admit(&self.client, &namespace, pod, inside))
+                .map(|pod| answered(format!("Pod {pod}"), admit(&self.client, &namespace, pod, inside)))
         });
         let services = self.cache.services(&wanted.stack).map_err(|error| error.to_string())?;
         let writes = services.iter().find(|service| service.name_any() == wanted.names.set);
-        let named = writes.and_then(|writes| writes.spec.as_ref()?.selector.as_ref()?.get(POD_NAME));
+        let there = writes.and_then(|writes| writes.spec.as_ref()?.selector.as_ref()?.get(POD_NAME));
         let primary_pod = primary.map(|member| wanted.names.pod(member));
-        let moved = named.and_then(|named| renamed(verdict.route, primary_pod.as_deref(), named)).map(|pod| {
+        let moved = there.and_then(|there| renamed(verdict.route, primary_pod.as_deref(), there)).map(|pod| {
             let service = wanted.names.set.clone();
-            tracing::info!(namespace, service, pod, "writes are led anew");
-            select(&self.client, &namespace, service, pod)
+            tracing::info!(service, pod, "writes are led anew");
+            answered(format!("Service {service}"), select(&self.client, &namespace, service, pod))
         });
-        let (moved, labelled) = (future::try_join_all(moved), future::try_join_all(patched));
-        let done = future::try_join3(moved, labelled, future::try_join_all(gates));
-        done.await.map_err(|error| words(&error))?;
-        Ok(primary)
+        // The Service comes first: it is what writers wait for.
+        let moved = OptionFuture::from(moved);
+        let all = future::join3(moved, future::join_all(patched), future::join_all(gates));
+        let (moved, patched, admitted) = all.await;
+        let primary = primary.filter(|_| !matches!(moved, Some(Err(_))));
+        let refused = moved.into_iter().chain(patched).chain(admitted).filter_map(Result::err);
+        Ok((primary, refused.collect()))
     }
 }
 
@@ -107,8 +111,8 @@ pub(super) fn led(pods: &BTreeMap<Ordinal, Pod>) -> Option<Ordinal> {
     labelled(pods, ROLE, "primary").next()
 }
 
-/// Whom the Service for writes has to name in the place of `named`, if somebody else. `primary` is who is labelled so where
-/// clients are kept where they are: a Pod that was made anew has no label, and the name of the one before it.
+/// Whom the Service for writes has to name in the place of `named`, if somebody else. `primary` is who is labelled so
+/// where clients are kept where they are: a Pod that was made anew has no label, and the name of the one before it.
 fn renamed<'a>(route: Route, primary: Option<&'a str>, named: &str) -> Option<&'a str> {
     match (route, primary) {
         (Route::Keep, Some(_)) => None,

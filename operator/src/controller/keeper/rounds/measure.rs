@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::Rounds;
 use super::ask::Met;
@@ -21,7 +22,8 @@ const MEASURE: Duration = Duration::from_secs(30);
 const COMPARE: Duration = Duration::from_secs(10);
 
 impl Rounds {
-    /// Has members asked how much of their volumes they use, now and then, and beside the rounds: it may take them a while.
+    /// Has members asked how much of their volumes they use, now and then, and beside the rounds: it may take them a
+    /// while.
     pub(super) async fn measure(&mut self, wanted: &Wanted, met: &BTreeMap<Ordinal, Met>, passwords: &Passwords) {
         if let Some(task) = self.measuring.take_if(|task| task.is_finished()) {
             self.used.extend(task.await.unwrap_or_default());
@@ -40,7 +42,7 @@ impl Rounds {
             return;
         }
         self.measure_at = Instant::now() + MEASURE;
-        self.measuring = Some(tokio::spawn(async move {
+        let measure = async move {
             let asked = members.iter().map(async |(member, order)| match order.used().await {
                 Ok(used) => Some((*member, used)),
                 Err(error) => {
@@ -49,7 +51,8 @@ impl Rounds {
                 }
             });
             future::join_all(asked).await.into_iter().flatten().collect()
-        }));
+        };
+        self.measuring = Some(tokio::spawn(measure.in_current_span()));
     }
 
     pub(super) fn usage(&self, wanted: &Wanted, member: Ordinal) -> Option<Usage> {
