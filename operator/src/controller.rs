@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::{Stream, StreamExt, future, stream};
+use futures_util::{FutureExt, Stream, StreamExt, future, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
@@ -232,6 +232,17 @@ pub async fn run(
         .map(|stack| ObjectRef::from_obj(&stack));
     metrics.watch(stacks.clone());
     let (cache, changes) = cache::watch(&client, namespace);
+    let stop = stop.shared();
+    let unbegun = {
+        let (cache, stop) = (Arc::clone(&cache), stop.clone());
+        async move {
+            tokio::select! {
+                biased;
+                () = cache.ready() => future::pending().await,
+                () = stop => {}
+            }
+        }
+    };
     let around = Surroundings { cluster_domain: config.cluster_domain.clone(), namespace: config.namespace(&client) };
     let (groups, news) = Groups::new(prompt, Arc::clone(&cache), around.clone());
     let secrets = referenced::<Secret>(&client, namespace, Kind::Secret, stacks.clone());
@@ -243,7 +254,7 @@ pub async fn run(
         .reconcile_on(gathered(stream::select_all(all)));
     let context = Arc::new(Context::new(client, cache, around, groups, config.pod_name.clone(), metrics));
     let run = Run(Arc::clone(&context));
-    controller
+    let running = controller
         .graceful_shutdown_on(stop)
         .run(reconcile, after_error, context)
         .for_each(|done| {
@@ -259,8 +270,13 @@ pub async fn run(
                 Err(error) => tracing::warn!(%error, "a watch was interrupted"),
             }
             future::ready(())
-        })
-        .await;
+        });
+    // Until the watches have told everything, each reconcile waits for that: none has to be brought to its end, and a
+    // controller that stops hears no more of them.
+    tokio::select! {
+        () = running => {}
+        () = unbegun => {}
+    }
 }
 
 /// Each stack once for all its changes within a moment from the first one on. The controller's own debouncing waits for

@@ -112,6 +112,24 @@ async fn what_somebody_else_has_made_is_left_alone_and_told(#[case] path: &str) 
     assert!(cluster.api().objects.contains_key(path), "it has made way");
 }
 
+#[tokio::test]
+async fn a_job_of_somebody_else_is_no_migration() {
+    let mut cluster = settled().await;
+    let path = format!("/apis/batch/v1/namespaces/default/jobs/{}", migrations(&cluster)[0]);
+    let name = path.rsplit_once('/').unwrap().1;
+    let theirs = json!({"metadata": {"name": name, "namespace": "default", "uid": "theirs"}});
+    cluster.put(&path, theirs.clone());
+    let context = cluster.context();
+    let error = reconcile(Arc::new(cluster.stack()), context).await.unwrap_err();
+    assert!(error.to_string().contains(name), "{error}");
+    assert_eq!(cluster.api().objects[&path], theirs);
+    let ready = cluster.stack().status.unwrap().conditions.remove(0);
+    assert_eq!(ready.reason, "Conflict", "{}", ready.message);
+    cluster.api().objects.remove(&path);
+    assert!(cluster.settle().await < 10);
+    assert_eq!(migrations(&cluster), [name], "it has made way");
+}
+
 #[rstest]
 #[case::ours_without_its_labels(json!({"ownerReferences": [{
     "apiVersion": "tandem.dev/v1alpha1", "kind": "WebStack", "name": "shop", "uid": UID,

@@ -193,6 +193,20 @@ async fn groups_are_looked_after_until_the_last_reconcile_has_ended(#[case] stop
     assert!(metrics.encode().unwrap().contains("tandem_operator_leader 0"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_everything_is_known_waits_for_nothing() {
+    let cluster = cluster();
+    cluster.api().broken.insert("/api/v1/pods".to_owned(), Fault::Hangs);
+    let config = Config::read(&Environment::default()).unwrap();
+    let stop = async {
+        // The stack is known, and its reconcile waits.
+        tokio::time::sleep(SOON).await;
+    };
+    let run = controller::run(cluster.clients(), &config, Arc::default(), stop);
+    tokio::time::timeout(2 * SOON, run).await.unwrap();
+    assert_eq!(cluster.api().asked.get("/api/v1/pods"), Some(&1), "the watch waits, too");
+}
+
 /// What was logged, as a writer of lines.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

@@ -254,15 +254,16 @@ impl Work<'_> {
             if self.namespace_ends() {
                 return;
             }
-            let name = object.name_any();
-            match self
-                .api::<K>()
-                .create(&PostParams { field_manager: Some(OPERATOR.to_owned()), dry_run: false }, object)
-                .await
-            {
+            let (name, api) = (object.name_any(), self.api::<K>());
+            let how = PostParams { field_manager: Some(OPERATOR.to_owned()), dry_run: false };
+            match api.create(&how, object).await {
                 Ok(_) => self.done::<K>("Created", &name),
-                // Made a moment ago, and not seen yet.
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                // Made a moment ago, and not seen yet; or somebody else's.
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    if let Err(error) = self.is_ours(&api, &name).await {
+                        self.failed::<K>(&name, error);
+                    }
+                }
                 Err(error) => self.failed::<K>(&name, error),
             }
         }
