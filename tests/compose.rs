@@ -64,7 +64,7 @@ impl Project {
 
     fn wait_until_healthy(&self) {
         for service in ["mysql", "web", "front"] {
-            wait_for(&format!("{service} is healthy"), 180, || (self.health(service) == "healthy").then_some(()));
+            wait_for(&format!("{service} is healthy"), 180, || self.healthy(service).then_some(()));
         }
     }
 
@@ -76,8 +76,11 @@ impl Project {
         docker_ok(&["inspect", "-f", format, &self.id(service)])
     }
 
-    fn health(&self, service: &str) -> String {
-        self.inspect(service, "{{.State.Health.Status}}")
+    /// Whether all of a service's containers are.
+    fn healthy(&self, service: &str) -> bool {
+        let containers = self.run(&["ps", "-q", service]);
+        let health = |id: &str| docker_ok(&["inspect", "-f", "{{.State.Health.Status}}", id]);
+        !containers.is_empty() && containers.lines().all(|id| health(id) == "healthy")
     }
 
     /// Where the front is published.
@@ -183,13 +186,12 @@ fn scaling_up_and_down_under_load_loses_no_request() {
     let address = project.address();
     let ((), met) = under_load(address, 50, true, "GET", || {
         project.run(&["up", "-d", "--scale", "web=3"]);
-        let began = Instant::now();
+        project.wait_until_healthy();
         wait_for("requests reach all three", 10, || {
             let served: std::collections::BTreeSet<_> =
                 (0..12).filter_map(|_| get(address, "/healthz")?.header("x-served-by").map(str::to_owned)).collect();
             (served.len() == 3).then_some(())
         });
-        assert!(began.elapsed() < Duration::from_secs(10));
         project.run(&["up", "-d", "--scale", "web=1"]);
         wait_for("requests reach the one that is left", 30, || {
             let served: std::collections::BTreeSet<_> =

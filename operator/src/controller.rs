@@ -254,23 +254,20 @@ pub async fn run(
         .reconcile_on(gathered(stream::select_all(all)));
     let context = Arc::new(Context::new(client, cache, around, groups, config.pod_name.clone(), metrics));
     let run = Run(Arc::clone(&context));
-    let running = controller
-        .graceful_shutdown_on(stop)
-        .run(reconcile, after_error, context)
-        .for_each(|done| {
-            match done {
-                Ok((stack, _)) => tracing::debug!(namespace = stack.namespace, name = stack.name, "reconciled"),
-                // Told already, with the stack's name.
-                Err(controller::Error::ReconcilerFailed(..)) => {}
-                // Deleted in the meantime.
-                Err(controller::Error::ObjectNotFound(stack)) => {
-                    let namespace = stack.namespace.unwrap_or_default();
-                    run.0.forget(&ObjectRef::new(&stack.name).within(&namespace));
-                }
-                Err(error) => tracing::warn!(%error, "a watch was interrupted"),
+    let running = controller.graceful_shutdown_on(stop).run(reconcile, after_error, context).for_each(|done| {
+        match done {
+            Ok((stack, _)) => tracing::debug!(namespace = stack.namespace, name = stack.name, "reconciled"),
+            // Told already, with the stack's name.
+            Err(controller::Error::ReconcilerFailed(..)) => {}
+            // Deleted in the meantime.
+            Err(controller::Error::ObjectNotFound(stack)) => {
+                let namespace = stack.namespace.unwrap_or_default();
+                run.0.forget(&ObjectRef::new(&stack.name).within(&namespace));
             }
-            future::ready(())
-        });
+            Err(error) => tracing::warn!(%error, "a watch was interrupted"),
+        }
+        future::ready(())
+    });
     // Until the watches have told everything, each reconcile waits for that: none has to be brought to its end, and a
     // controller that stops hears no more of them.
     tokio::select! {

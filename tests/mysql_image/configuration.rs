@@ -88,7 +88,7 @@ const LONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 
 #[test]
 fn a_wrong_environment_ends_at_once_with_one_line_and_leaves_the_volume_alone() {
-    let image = image_or_skip!();
+    let image = image_or_skip!(alone);
     let (volume, secrets) = (Volume::create(), Volume::create());
     secrets.write(&image.name, &[("good", "644", "good"), ("private", "600", "private"), ("empty", "644", "\n")]);
     secrets.sh(&image.name, "/secrets", "printf '\\377' > binary; chmod 644 binary");

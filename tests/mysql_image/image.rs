@@ -28,15 +28,18 @@ pub(crate) struct Image {
     _turn: Turn,
 }
 
-/// The image under test; `None` means that the test is skipped.
-pub(crate) fn mysql() -> Option<Image> {
-    docker::image("TEST_MYSQL_IMAGE").map(|name| Image { name, _turn: docker::turn() })
+/// The image under test, with a turn; `None` means that the test is skipped.
+pub(crate) fn mysql(turn: fn() -> Turn) -> Option<Image> {
+    docker::image("TEST_MYSQL_IMAGE").map(|name| Image { name, _turn: turn() })
 }
 
-/// The image under test, or the end of the test.
+/// The image under test, or the end of the test. With `alone`, no other test runs beside this one.
 macro_rules! image_or_skip {
     () => {
-        match crate::image::mysql() {
+        crate::image::image_or_skip!(turn)
+    };
+    ($turn:ident) => {
+        match crate::image::mysql(tandem_tests::docker::$turn) {
             Some(image) => image,
             None => return,
         }

@@ -10,6 +10,9 @@ const INITIALISED: &str = "MySQL Server Initialization - end";
 const CHECKING: &str = "first start: checking what was loaded";
 const DONE: &str = "first start: done";
 
+/// A script that waits, in the first start of a container.
+const WAITS: &str = "touch /tmp/waiting; echo the script waits; sleep 1000";
+
 /// Without time zones there is no snapshot to begin with.
 fn initialising(run: Run) -> Run {
     run.env("MYSQL_INITDB_SKIP_TZINFO", "1")
@@ -29,9 +32,12 @@ fn wait_for_file(container: &Container, table: &str, mebibytes: u64) {
 #[test]
 fn a_first_start_that_is_killed_at_any_moment_is_finished_by_the_next() {
     let image = image_or_skip!();
-    let volume = Volume::create();
+    let (volume, init) = (Volume::create(), Volume::create());
+    // Where the look at the log comes late, what follows the check waits for it.
+    init.write(&image.name, &[("10.sh", "644", "[ \"$(id -u)\" != 20004 ] || sleep 1000\n")]);
+    let run = initialising(image.small()).volume(&volume, DATA).volume(&init, &format!("{INIT}:ro"));
     // Another uid each time: what one leaves, the next has to remove.
-    let start = |uid: u32| initialising(image.small()).user(&format!("{uid}:0")).volume(&volume, DATA).start();
+    let start = |uid: u32| run.clone().user(&format!("{uid}:0")).start();
     for (uid, moment, begins_again) in [
         (999, "first start: initialising", false),
         (20_001, INITIALISING, true),
@@ -146,8 +152,8 @@ fn a_final_move_that_was_killed_anywhere_goes_on() {
 #[rstest]
 #[case::it_initialises("", INITIALISING)]
 #[case::it_loads("", "first start: /run/mysqld/first-start/small")]
-#[case::it_checks("", CHECKING)]
-#[case::a_script_waits("touch /tmp/waiting; echo the script waits; sleep 1000", "the script waits")]
+#[case::it_checks(WAITS, CHECKING)]
+#[case::a_script_waits(WAITS, "the script waits")]
 fn a_stop_ends_a_first_start_promptly_and_the_next_one_finishes_it(#[case] script: &str, #[case] moment: &str) {
     let image = image_or_skip!();
     let init = Volume::create();

@@ -17,7 +17,14 @@ pub const PREFIX: &str = "tandem-test-";
 const HEAVY_TESTS: u32 = 2;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
-static HEAVY: (Mutex<u32>, Condvar) = (Mutex::new(0), Condvar::new());
+static HEAVY: (Mutex<Heavy>, Condvar) = (Mutex::new(Heavy { running: 0, alone: 0 }), Condvar::new());
+
+/// The heavy tests at this moment.
+struct Heavy {
+    running: u32,
+    /// How many wait until nobody else runs.
+    alone: u32,
+}
 
 /// The image that `variable` names; without it a line says that the test is skipped.
 pub fn image(variable: &str) -> Option<String> {
@@ -29,26 +36,39 @@ pub fn image(variable: &str) -> Option<String> {
     image
 }
 
-/// One of the turns that heavy tests take, given back when it is dropped.
+/// One of the turns that heavy tests take, or all of them, given back when it is dropped.
 #[derive(Debug)]
-pub struct Turn(());
+pub struct Turn(u32);
 
 /// Waits for a turn. A test takes only one.
 pub fn turn() -> Turn {
-    let (running, changed) = &HEAVY;
-    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
-    while *running >= HEAVY_TESTS {
-        running = changed.wait(running).unwrap_or_else(PoisonError::into_inner);
+    let (heavy, changed) = &HEAVY;
+    let mut heavy = heavy.lock().unwrap_or_else(PoisonError::into_inner);
+    while heavy.running >= HEAVY_TESTS || heavy.alone > 0 {
+        heavy = changed.wait(heavy).unwrap_or_else(PoisonError::into_inner);
     }
-    *running += 1;
-    Turn(())
+    heavy.running += 1;
+    Turn(1)
+}
+
+/// Waits for all turns: for a test that looks at how long something takes. A test that has one must not ask for more.
+pub fn alone() -> Turn {
+    let (heavy, changed) = &HEAVY;
+    let mut heavy = heavy.lock().unwrap_or_else(PoisonError::into_inner);
+    heavy.alone += 1;
+    while heavy.running > 0 {
+        heavy = changed.wait(heavy).unwrap_or_else(PoisonError::into_inner);
+    }
+    heavy.alone -= 1;
+    heavy.running = HEAVY_TESTS;
+    Turn(HEAVY_TESTS)
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let (running, changed) = &HEAVY;
-        *running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        changed.notify_one();
+        let (heavy, changed) = &HEAVY;
+        heavy.lock().unwrap_or_else(PoisonError::into_inner).running -= self.0;
+        changed.notify_all();
     }
 }
 

@@ -21,13 +21,17 @@ macro_rules! image_or_skip {
 pub(crate) use image_or_skip;
 
 /// A container whose port 8080 is published.
-pub(crate) struct Web(Container);
+pub(crate) struct Web {
+    container: Container,
+    /// Where it serves, asked once: the docker command takes long on a busy machine, and tests count in seconds.
+    address: Option<SocketAddr>,
+}
 
 impl Deref for Web {
     type Target = Container;
 
     fn deref(&self) -> &Container {
-        &self.0
+        &self.container
     }
 }
 
@@ -50,21 +54,25 @@ fn started(run: Run, image: &str, options: &[&str], command: &[&str]) -> Web {
         run = run.env("APP_COMMAND", "python3 -S /standin.py");
     }
     let run = options.iter().fold(run, |run, &option| run.option(option));
-    Web(run.command(command).start())
+    Web { container: run.command(command).start(), address: None }
 }
 
 impl Web {
     /// Waits until the application answers through nginx.
-    pub(crate) fn serving(self) -> Self {
-        wait_for("the container serves", 30, || {
-            http::get(self.address(), "/healthz").filter(|answer| answer.status == 200)
-        });
+    pub(crate) fn serving(mut self) -> Self {
+        // Each start has another one.
+        self.address = None;
+        let serves = || {
+            let address = self.address();
+            http::get(address, "/healthz").filter(|answer| answer.status == 200).map(|_| address)
+        };
+        self.address = Some(wait_for("the container serves", 30, serves));
         self
     }
 
     /// Where its port is published.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.0.address(8080)
+        self.address.unwrap_or_else(|| self.container.address(8080))
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

@@ -48,6 +48,12 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(float(argument))
             slow.remove(self)
             self.answer(200, "slow\n")
+        elif path == "held":
+            slow.append(self)
+            while not os.path.exists("/tmp/go"):
+                time.sleep(0.02)
+            slow.remove(self)
+            self.answer(200, "held\n")
         elif path == "busy":
             self.answer(200, str(len(slow)))
         elif path == "headers":

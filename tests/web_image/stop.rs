@@ -51,6 +51,9 @@ fn requests_that_never_end_do_not_hold_a_stop_up() {
     // SHUTDOWN_TIMEOUT and two seconds; and one for Docker.
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(container.exit_code(0), 0);
+    // The application holds both outputs to the very end.
+    let stderr = container.stderr();
+    assert!(stderr.contains("not every program stopped in time"), "{stderr}");
 }
 
 #[test]
@@ -77,8 +80,8 @@ fn the_socket_that_wakes_supervisord_controls_nothing() {
 #[test]
 fn a_delay_goes_on_serving_after_the_stop_was_asked_for() {
     let container = strict(&image_or_skip!(), &["-e", "SHUTDOWN_DELAY=3"]).serving();
-    docker_ok(&["kill", "-s", "TERM", container.name()]);
     let asked = Instant::now();
+    docker_ok(&["kill", "-s", "TERM", container.name()]);
     while asked.elapsed() < Duration::from_secs(2) {
         assert_eq!(container.get("/").status, 200);
         thread::sleep(Duration::from_millis(100));

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use nix::sys::stat::Mode;
 
@@ -52,10 +52,10 @@ impl Log {
         self.writer.try_clone()
     }
 
-    /// Copies what is left; at most for `wait`, since a program that outlived its parent may still hold the FIFO.
-    pub(crate) fn finish(self, wait: Duration) {
+    /// Copies what is left; at most until `end`, since a program that outlived its parent may still hold the FIFO.
+    pub(crate) fn finish(self, end: Instant) {
         drop(self.writer);
-        let _ = self.finished.recv_timeout(wait);
+        let _ = self.finished.recv_timeout(end.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -63,6 +63,7 @@ impl Log {
 mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     #[derive(Clone, Default)]
     struct Taken(Arc<Mutex<Vec<u8>>>);
@@ -84,7 +85,7 @@ mod tests {
         let log = Log::start(&fifo, taken.clone()).unwrap();
         std::fs::write(&fifo, "by name\n").unwrap();
         log.writer().unwrap().write_all(b"by handle\n").unwrap();
-        log.finish(Duration::from_secs(5));
+        log.finish(Instant::now() + Duration::from_secs(5));
         assert_eq!(taken.0.lock().unwrap().as_slice(), b"by name\nby handle\n");
     }
 
@@ -103,6 +104,6 @@ mod tests {
         let log = Log::start(&folder.path().join("stdout"), Closed).unwrap();
         // More than a pipe holds.
         log.writer().unwrap().write_all(&vec![b'x'; 1 << 20]).unwrap();
-        log.finish(Duration::from_secs(5));
+        log.finish(Instant::now() + Duration::from_secs(5));
     }
 }

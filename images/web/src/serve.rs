@@ -170,8 +170,9 @@ pub(crate) fn serve(environment: &Environment) -> Result<u8, Error> {
     let supervisord = start_supervisord(folder, &stderr)?;
     wake(folder.join(DOORBELL));
     let code = watch(&events, supervisord, &settings, &programs);
-    stdout.finish(LOG_LIMIT);
-    stderr.finish(LOG_LIMIT);
+    let end = Instant::now() + LOG_LIMIT;
+    stdout.finish(end);
+    stderr.finish(end);
     Ok(code)
 }
 

@@ -185,10 +185,13 @@ impl Inquiry {
                 *connection = Some(open);
                 return Ok(());
             }
-            // A connection that broke says nothing yet: the server may be back already.
+            // A connection that broke says nothing yet: the server may be back already. Neither does a new one that
+            // was killed as soon as it was there; but who has gone refuses the next one at once.
+            let mut again = true;
             let fresh = loop {
                 match self.connect().await {
                     Err(_) if self.replicas => sleep(NEXT).await,
+                    Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_)) if again => again = false,
                     connected => break connected?,
                 }
             };
@@ -277,7 +280,27 @@ mod tests {
         assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
     }
 
-    /// A server that says in its first packet that it has too many connections.
+    /// What a server says in its first packet when it has too many connections.
+    const FULL: &[u8; 4 + 0x17] = b"\x17\0\0\0\xff\x10\x04Too many connections";
+
+    #[tokio::test]
+    async fn a_new_connection_that_is_killed_is_no_outage_and_neither_is_the_next_ones_refusal() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let monitor = monitor(server.local_addr().unwrap().port());
+        for _ in 0..3 {
+            drop(server.accept().await.unwrap());
+            let (stream, _) = server.accept().await.unwrap();
+            monitor.answered();
+            stream.writable().await.unwrap();
+            stream.try_write(FULL).unwrap();
+            assert!(timeout(PATIENCE / 6, monitor.away()).await.is_err());
+        }
+        drop(server.accept().await.unwrap());
+        drop(server.accept().await.unwrap());
+        monitor.answered();
+        assert!(timeout(PATIENCE / 2, monitor.away()).await.is_ok(), "twice in a row it is one");
+    }
+
     #[tokio::test]
     async fn a_server_that_lets_nobody_new_in_is_away_only_when_nobody_is_answered() {
         let full = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -285,10 +308,8 @@ mod tests {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = full.accept().await.unwrap();
-                let packet = b"\x17\0\0\0\xff\x10\x04Too many connections";
-                assert_eq!(packet.len(), 4 + 0x17);
                 stream.writable().await.unwrap();
-                stream.try_write(packet).unwrap();
+                stream.try_write(FULL).unwrap();
             }
         });
         for _ in 0..25 {
