@@ -825,7 +825,8 @@ async fn a_password_that_changes_is_an_outage_for_who_is_not_in_and_over_when_it
     assert!(sleep_for(&db, 0.0).await.is_ok());
     // Back in the pool.
     connections((1, 1)).await;
-    // One is at work on the connection and goes on to be, until we let go of what it waits for; the others need new ones.
+    // One is at work on the connection and goes on to be, until we let go of what it waits for; the others need new
+    // ones.
     let lock = format!("'{user}'");
     sql(format!("DO GET_LOCK({lock}, 0)")).await;
     let waits = db.read(|pool| sqlx::query_scalar("SELECT GET_LOCK(?, 10)").bind(&user).fetch_one(pool));
