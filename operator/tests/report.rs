@@ -68,8 +68,21 @@ fn pod(component: &str, state: Value) -> k8s_openapi::api::core::v1::Pod {
     }))
 }
 
+/// Every reason that comes of it must be explained to people.
 fn told(observed: &Observed) -> WebStackStatus {
-    status(observed, &validate(observed), &[], None, at(NOW))
+    let status = status(observed, &validate(observed), &[], None, at(NOW));
+    let pages = ["kubernetes.md", "high-availability.md"].map(|page| {
+        std::fs::read_to_string(format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    });
+    let is_explained = |reason: &str| {
+        let named = format!("`{reason}`");
+        let in_table = |line: &str| line.starts_with("| `") && line.split('|').nth(1).unwrap().contains(&named);
+        pages.iter().flat_map(|page| page.lines()).any(in_table)
+    };
+    for condition in &status.conditions {
+        assert!(is_explained(&condition.reason), "no table in docs/ has {}: {}", condition.reason, condition.message);
+    }
+    status
 }
 
 fn lines(status: &WebStackStatus) -> String {
