@@ -217,8 +217,10 @@ def readme(results):
         f" load before it began: {', '.join(map(str, machine['load']))}",
         f"- The server on processor {results['cores']['server']}, with {limits['web_memory']} of memory; MySQL and the load"
         f" generator on {results['cores']['rest']}",
-        f"- {limits['connections']} connections, {limits['pool']} to the database; {plan['rounds']} rounds of"
-        f" {plan['loaded']} s for each stack and kind of work, after {plan['warm_up']} s to warm up",
+        f"- {limits['connections']} connections; {plan['rounds']} rounds of {plan['loaded']} s for each stack and kind of work,"
+        f" after {plan['warm_up']} s to warm up",
+        f"- Pools of {limits['pool']} connections to the database; Flask has one for each of its sync workers (two for each"
+        " of the server's processors and one more), which answer one request at a time",
         f"- {results['compared']} answers compared before",
         f"- {versions['base']}; MySQL {versions['mysql']}; Docker {versions['docker']}",
         f"- Tandem: {versions['web']}",

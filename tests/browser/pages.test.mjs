@@ -128,6 +128,23 @@ test("a department leads to its people", async () => {
   assert.match(await page.locator("main").innerText(), /Development/);
 });
 
+test("the salaries of those with one title are shown", async () => {
+  await open("/salaries");
+  const everybody = await page.locator(".figures").innerText();
+  const form = page.locator("main form");
+  await form.getByLabel("Title", { exact: true }).selectOption("Engineer");
+  await Promise.all([page.waitForURL(/title=Engineer/), form.getByRole("button", { name: "Show" }).click()]);
+  await picture("salaries");
+  assert.equal(await form.getByLabel("Title", { exact: true }).inputValue(), "Engineer");
+  const figures = await page.locator(".figures").innerText();
+  assert.notEqual(figures, everybody);
+  for (const figure of [/[1-9][0-9,]*\s+people/, /[1-9][0-9,]*\s+median/]) {
+    assert.match(everybody, figure);
+    assert.match(figures, figure);
+  }
+  assert.ok((await page.locator("main svg[role=img]").filter({ visible: true }).count()) > 0);
+});
+
 test("a search that cannot be made keeps what was entered, and goes on from there", async () => {
   await page.goto(new URL("/employees", base).href);
   const search = () => Promise.all([page.waitForNavigation(), page.getByRole("button", { name: "Search" }).click()]);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use rstest::rstest;
 use tandem_tests::docker::{Network, Volume, wait_for};
 
 use crate::image::{DATA, INIT, LOAD, READY, ROOT, START, image_or_skip, never_ready, over_tcp, root, root_with, says};
@@ -60,19 +61,38 @@ fn the_full_data_set_is_the_default_and_time_zones_are_loaded() {
     assert_eq!(root(&container).ok(challenge).lines().collect::<Vec<_>>(), nine);
 }
 
-#[test]
-fn two_servers_of_one_image_share_neither_keys_nor_identifier() {
+#[rstest]
+#[case::without_data("none", "empty", START)]
+#[case::with_the_full_data_set("full", "full", LOAD)]
+fn two_servers_of_one_image_share_neither_keys_nor_identifier_nor_password(
+    #[case] dataset: &str,
+    #[case] snapshot: &str,
+    #[case] patience: u64,
+) {
     let image = image_or_skip!();
     let identity = || {
-        let container = image.quick().start().healthy(START);
+        let run = image.bare().envs(&[("MYSQL_DATASET", dataset), ("MYSQL_RANDOM_ROOT_PASSWORD", "yes")]);
+        let container = run.start().healthy(patience);
+        // Both come from the same files.
+        says(&container.log(), &[format!("unpacking /usr/share/tandem/snapshot/{snapshot}.tar.zst")]);
         let keys = container.sh_ok(&format!("cd {DATA} && md5sum ca-key.pem server-key.pem private_key.pem ca.pem"));
-        let identifier = root(&container).ok("SELECT @@server_uuid");
+        let password = printed_passwords(&container.stdout()).remove(0);
+        let root = root_with(&container, &password);
+        let identifier = root.ok("SELECT @@server_uuid");
+        let hash = "SELECT HEX(authentication_string) FROM mysql.user WHERE user = 'root' AND host = 'localhost'";
+        let hash = root.ok(hash);
+        assert!(hash.len() > 100, "{hash:?} is no salted hash");
         root_with(&container, "").refused();
-        keys.lines().map(|line| line[..32].to_owned()).chain([identifier]).collect::<Vec<_>>()
+        keys.lines().map(|line| line[..32].to_owned()).chain([identifier, hash, password]).collect::<Vec<_>>()
     };
     let (one, other) = (identity(), identity());
-    assert_eq!(one.len(), 5);
+    assert_eq!(one.len(), 7);
     assert!(one.iter().all(|part| !other.contains(part)), "{one:?} {other:?}");
+}
+
+/// The random passwords of root that a log says.
+fn printed_passwords(log: &str) -> Vec<String> {
+    log.lines().filter_map(|line| line.strip_prefix("GENERATED ROOT PASSWORD: ")).map(str::to_owned).collect()
 }
 
 #[test]
@@ -92,17 +112,14 @@ fn a_random_root_password_is_printed_once_and_kept() {
     let image = image_or_skip!();
     let run = image.bare().envs(&[("MYSQL_DATASET", "none"), ("MYSQL_RANDOM_ROOT_PASSWORD", "yes")]);
     let container = run.start().healthy(START);
-    let printed = |log: &str| -> Vec<String> {
-        log.lines().filter_map(|line| line.strip_prefix("GENERATED ROOT PASSWORD: ")).map(str::to_owned).collect()
-    };
-    let passwords = printed(&container.stdout());
+    let passwords = printed_passwords(&container.stdout());
     assert_eq!(passwords.len(), 1);
     assert_eq!(root_with(&container, &passwords[0]).ok("SELECT 1"), "1");
     root_with(&container, "").refused();
     container.stop();
     container.start();
     container.wait_until_healthy(START);
-    assert_eq!(printed(&container.log()), passwords);
+    assert_eq!(printed_passwords(&container.log()), passwords);
     assert_eq!(root_with(&container, &passwords[0]).ok("SELECT 1"), "1");
 }
 

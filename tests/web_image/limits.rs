@@ -129,19 +129,31 @@ fn a_body_byte_by_byte_ends_with_the_answer() {
     }
 }
 
-#[test]
-fn a_client_that_stops_reading_is_let_go_of_and_so_is_the_application() {
-    let container = strict(&image_or_skip!(), &["-e", "CLIENT_TIMEOUT=1"]).serving();
+#[rstest]
+#[case::stays(true)]
+#[case::hangs_up(false)]
+fn a_client_that_stops_reading_is_let_go_of_and_so_is_the_application(#[case] stays: bool) {
+    // Who hangs up is noticed before any limit.
+    let limit = if stays { "CLIENT_TIMEOUT=3" } else { "CLIENT_TIMEOUT=60" };
+    let container = strict(&image_or_skip!(), &["-e", limit]).serving();
     let mut stream = TcpStream::connect(direct(&container)).unwrap();
     stream.write_all(b"GET /big?50000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1000]).unwrap();
+    let busy = |count: &str| (container.get("/busy").body == count).then_some(());
+    wait_for("the application waits for its reader", 2, || busy("1"));
+    // Closed here where it does not stay.
+    let open = stays.then_some(stream);
     let line = wait_for("nginx gives it up", 10, || {
         container.stdout().lines().find(|line| line.contains("/big")).map(ToOwned::to_owned)
     });
     let line: Value = serde_json::from_str(&line).unwrap();
     assert!(line["bytes"].as_u64().unwrap() < 50_000_000, "{line}");
-    let mut rest = Vec::new();
-    let ended = stream.read_to_end(&mut rest);
-    assert!(ended.is_err() || rest.len() < 50_000_000, "all of it came");
+    wait_for("the application is free again", 10, || busy("0"));
+    if let Some(mut stream) = open {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        assert!(ended.is_err() || rest.len() < 49_000_000, "all of it came");
+    }
 }
 
 /// The container itself: Docker's own proxy would hold connections that nginx has ended.

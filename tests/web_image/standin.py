@@ -61,7 +61,12 @@ class Handler(BaseHTTPRequestHandler):
         elif path == "environment":
             self.answer(200, json.dumps(dict(os.environ)))
         elif path == "big":
-            self.answer(200, "x" * int(argument))
+            # Slow where its reader is, and over when nginx lets go of it.
+            slow.append(self)
+            try:
+                self.answer(200, "x" * int(argument))
+            finally:
+                slow.remove(self)
         elif path == "encoded":
             self.answer(200, "x" * int(argument), Content_Encoding="br", Vary="Accept-Encoding")
         elif path == "vary":

@@ -27,6 +27,9 @@ written.
 A parameter that is not known, is given twice or has a value that cannot mean anything is refused with 400, in a sentence \
 that names it. Errors are problem details (RFC 9457). Every answer has an `X-Request-Id`, which is also in the logs.
 
+The server in front of the API has problem details of its own, for any operation: 413, 414 and 431 for a body, an address \
+or a header that is too large, and 502 and 504, with `Retry-After`, where the API does not answer it.
+
 Answers have an `ETag`, except for files: send it back in `If-None-Match`, and an answer that is still the same comes without its body, with \
 304. They are compressed with zstd, brotli or gzip where `Accept-Encoding` allows it.";
 
@@ -164,6 +167,12 @@ const RESPONSES: &[SharedResponse] = &[
         description: "`Accept-Encoding` refuses every encoding that there is, and the plain content as well.",
     },
     SharedResponse {
+        status: "429",
+        name: "TooManyRequests",
+        description: "These are more requests than one client may make, where the server in front of the API has a limit \
+                      for that. `Retry-After` says when to try again.",
+    },
+    SharedResponse {
         status: "500",
         name: "InternalError",
         description: "A mistake of the server. It has been logged under the request's id.",
@@ -186,7 +195,7 @@ impl SharedResponse {
         let problem = ContentBuilder::new().schema(Some(reference("schemas", "Problem"))).build();
         response.content.insert("application/problem+json".to_owned(), problem.into());
         add_headers(&mut response, HEADERS.iter().filter(|header| header.on_errors));
-        if self.status == "503" {
+        if ["429", "503"].contains(&self.status) {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
             let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait.")).build();
             response.headers.insert("Retry-After".to_owned(), header.into());

@@ -94,6 +94,16 @@ impl Fixture {
         }
     }
 
+    /// How many statements of this database the server sleeps in. The list of information_schema would fail as a whole
+    /// where another test's statement has an emoji in it.
+    async fn sleeping(&self, connection: &mut MySqlConnection) -> i64 {
+        sqlx::query_scalar("SELECT COUNT(*) FROM performance_schema.processlist WHERE db = ? AND state = 'User sleep'")
+            .bind(&self.name)
+            .fetch_one(connection)
+            .await
+            .unwrap()
+    }
+
     fn config(&self) -> DatabaseConfig {
         let options = self.server.clone().database(&self.name);
         DatabaseConfig {
@@ -495,10 +505,57 @@ async fn the_application_cannot_write_through_its_pool() {
 async fn a_query_without_end_is_given_up() {
     let fixture = fixture!(Fixture::loaded());
     let db = Database::new(&DatabaseConfig { query_timeout: Duration::from_secs(1), ..fixture.config() });
-    let slept: Result<i32, _> = db.read(|pool| sqlx::query_scalar("SELECT SLEEP(30)").fetch_one(pool)).await;
-    // The server stops it itself: SLEEP then returns 1.
+    let limit = "SELECT CAST(@@max_execution_time AS SIGNED)";
+    let limit: Result<i64, _> = db.read(|pool| sqlx::query_scalar(limit).fetch_one(pool)).await;
+    assert_eq!(limit.unwrap(), 1000, "milliseconds that the server gives a statement");
+    let mut connection = fixture.connection().await;
+    let begins = async {
+        let began = Instant::now();
+        while fixture.sleeping(&mut connection).await == 0 {
+            assert!(began.elapsed() < PATIENCE, "it does not begin");
+        }
+    };
+    let (slept, ()) = tokio::join!(sleep_for(&db, 30.0), begins);
+    // The server stops it itself: SLEEP then returns 1. We may have given it up a moment earlier.
     assert!(matches!(slept, Ok(1) | Err(db::Error::TooSlow(_))), "{slept:?}");
+    let began = Instant::now();
+    while fixture.sleeping(&mut connection).await > 0 {
+        assert!(began.elapsed() < Duration::from_secs(3), "it goes on in the server");
+    }
     assert_eq!(db::schema::tables(&db).await.unwrap(), db::schema::TABLES);
+}
+
+#[tokio::test]
+async fn what_the_server_says_of_a_failed_query_is_in_no_answer() {
+    let fixture = fixture!(Fixture::loaded());
+    let user = format!("u{}", fixture.name.trim_start_matches("tandem_test_"));
+    let mut root = fixture.connection().await;
+    let mut sql = async |text: String| root.execute(AssertSqlSafe(text)).await.map(|_| ()).unwrap();
+    // "Unknown column …" to those who may read it, "SELECT command denied to user …@… for table …" to this one.
+    sql("ALTER TABLE employees DROP COLUMN hire_date".to_owned()).await;
+    sql(format!("CREATE USER {user} IDENTIFIED BY 'never-shown'")).await;
+    sql(format!("GRANT SELECT ON {}.departments TO {user}", fixture.name)).await;
+    let denied = fixture.config().reads.username(&user).password("never-shown");
+    for config in [fixture.config(), DatabaseConfig { reads: denied, ..fixture.config() }] {
+        let name = config.reads.get_username().to_owned();
+        let pages = router::pages(Arc::new(App::new(Database::new(&config), "replica-1".to_owned(), false)), false);
+        for path in ["/employees/20001", "/show", "/api/v1/employees", "/api/v1/employees/20001", "/api/v1/show"] {
+            let response = pages.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+            let (parts, body) = response.into_parts();
+            let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+            assert_eq!(parts.status.as_u16(), 500, "{name}, {path}: {body}");
+            let problem = parts.headers["content-type"] == "application/problem+json";
+            assert_eq!(problem, path.starts_with("/api/"), "{path}");
+            // The footer of a page says which database it is, on purpose.
+            let said = body.split("<footer>").next().unwrap();
+            assert!(said.contains("Something went wrong"), "{said}");
+            let secrets = ["Unknown column", "SELECT", "hire_date", "denied", "never-shown"];
+            for secret in secrets.into_iter().chain([name.as_str(), fixture.server.get_host()]) {
+                assert!(!said.contains(secret), "{path} says {secret}: {said}");
+            }
+        }
+    }
+    sql(format!("DROP USER {user}")).await;
 }
 
 #[tokio::test]

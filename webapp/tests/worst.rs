@@ -1,5 +1,6 @@
 //! No address can hold the database: the worst that we can think of, on the full data set. Each has its answer in time,
-//! and afterwards no statement goes on in the server, whether the client has waited for the answer or hung up.
+//! and afterwards no statement goes on in the server, whether the client has waited for the answer or hung up. And the
+//! summaries of the full data set, compared with what its own tables say.
 //!
 //! `TEST_FULL_DATABASE_URL` names a server whose database `employees` holds the full data set, and a user who may
 //! create users, e.g. `mysql://root:pw@127.0.0.1:3306/mysql`. Without the variable the tests are skipped.
@@ -15,7 +16,9 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 use tandem_webapp::app::App;
 use tandem_webapp::config::DatabaseConfig;
-use tandem_webapp::db::Database;
+use tandem_webapp::db::statistics::{Percentiles, Year};
+use tandem_webapp::db::{self, Database};
+use tandem_webapp::group::Group;
 use tandem_webapp::router;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -63,6 +66,7 @@ const WORST: &[&str] = &[
 struct Stack {
     root: MySqlConnectOptions,
     user: String,
+    app: Arc<App>,
     address: SocketAddr,
 }
 
@@ -94,8 +98,9 @@ impl Stack {
         app.catalog().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router::pages(app, false)).await });
-        Some(Self { root, user, address })
+        let pages = router::pages(Arc::clone(&app), false);
+        tokio::spawn(async move { axum::serve(listener, pages).await });
+        Some(Self { root, user, app, address })
     }
 
     async fn connection(&self) -> MySqlConnection {
@@ -197,5 +202,80 @@ async fn who_hangs_up_leaves_no_statement_behind() {
     // The connections are free again.
     let (status, _) = answer(stack.send("/employees/10001").await, "/employees/10001").await;
     assert_eq!(status, 200);
+    stack.stop().await;
+}
+
+/// A department with many people.
+const DEPARTMENT: &str = "d005";
+
+/// Today's salaries, the lowest first: each with how many get it, in the company and in the department.
+const PAID: &str = "\
+    SELECT CAST(s.salary AS SIGNED), COUNT(*), COUNT(d.emp_no) FROM employees.salaries s \
+    LEFT JOIN employees.dept_emp d ON d.emp_no = s.emp_no AND d.dept_no = ? AND d.to_date = '9999-01-01' \
+    WHERE s.to_date = '9999-01-01' GROUP BY s.salary ORDER BY s.salary";
+
+/// Of salaries with how many get each, the lowest first.
+fn percentiles(paid: &[(i64, i64)]) -> Percentiles {
+    let paid: Vec<(i64, i64)> = paid.iter().copied().filter(|&(_, people)| people > 0).collect();
+    let employees: i64 = paid.iter().map(|(_, people)| people).sum();
+    let at = |percent: i64| {
+        let mut reached = 0_i64;
+        let salary = paid.iter().find(|(_, people)| {
+            reached += people;
+            reached * 100 >= employees * percent
+        });
+        salary.unwrap().0
+    };
+    let total: i64 = paid.iter().map(|(salary, people)| salary * people).sum();
+    let mean = (total as f64 * 100.0 / employees as f64).round() / 100.0;
+    let (min, max) = (paid[0].0, paid[paid.len() - 1].0);
+    Percentiles { employees, min, p10: at(10), p25: at(25), median: at(50), p75: at(75), p90: at(90), max, mean }
+}
+
+#[tokio::test]
+async fn the_salaries_of_the_full_data_set_are_what_the_direct_query_finds() {
+    let Some(stack) = Stack::start("paid").await else { return };
+    let mut connection = stack.connection().await;
+    let paid: Vec<(i64, i64, i64)> = sqlx::query_as(PAID).bind(DEPARTMENT).fetch_all(&mut connection).await.unwrap();
+    let everybody: Vec<_> = paid.iter().map(|&(salary, people, _)| (salary, people)).collect();
+    let members: Vec<_> = paid.iter().map(|&(salary, _, people)| (salary, people)).collect();
+    for (group, paid) in [(Group::default(), everybody), (Group::department(DEPARTMENT), members)] {
+        let salaries = db::statistics::salaries(&stack.app.db, &group).await.unwrap().unwrap();
+        assert_eq!(salaries.salaries, Some(percentiles(&paid)), "{group:?}");
+        assert_eq!(salaries.by_department.len(), 9);
+        let banded: i64 = salaries.histogram.iter().map(|band| band.employees).sum();
+        assert_eq!(banded, salaries.salaries.unwrap().employees, "{group:?}");
+        for band in &salaries.histogram {
+            let within = paid.iter().filter(|(salary, _)| (band.from..band.below).contains(salary));
+            assert_eq!(within.map(|(_, people)| people).sum::<i64>(), band.employees, "{group:?}: {band:?}");
+        }
+    }
+    stack.stop().await;
+}
+
+#[tokio::test]
+async fn the_headcounts_of_the_full_data_set_are_what_the_direct_query_counts() {
+    let Some(stack) = Stack::start("heads").await else { return };
+    let mut connection = stack.connection().await;
+    let history = db::statistics::history(&stack.app.db, None).await.unwrap().unwrap();
+    let department = history.departments.iter().find(|department| department.dept_no == DEPARTMENT).unwrap();
+    for (number, years) in [("", &history.company), (DEPARTMENT, &department.years)] {
+        assert!(years.len() > 10, "{} years", years.len());
+        // Some, and the last one: each is a look at all there is.
+        for &Year { year, headcount, .. } in years.iter().step_by(6).chain(years.last()) {
+            let counted: i64 = sqlx::query_scalar(
+                "SELECT COUNT(DISTINCT emp_no) FROM employees.dept_emp WHERE (? = '' OR dept_no = ?) \
+                 AND from_date <= MAKEDATE(?, 1) + INTERVAL 1 YEAR - INTERVAL 1 DAY AND YEAR(to_date) > ?",
+            )
+            .bind(number)
+            .bind(number)
+            .bind(year)
+            .bind(year)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+            assert_eq!(headcount, counted, "{number} {year}");
+        }
+    }
     stack.stop().await;
 }
