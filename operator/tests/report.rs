@@ -71,9 +71,8 @@ fn pod(component: &str, state: Value) -> k8s_openapi::api::core::v1::Pod {
 /// Every reason that comes of it must be explained to people.
 fn told(observed: &Observed) -> WebStackStatus {
     let status = status(observed, &validate(observed), &[], None, at(NOW));
-    let pages = ["kubernetes.md", "high-availability.md"].map(|page| {
-        std::fs::read_to_string(format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap()
-    });
+    let pages = ["kubernetes.md", "high-availability.md"]
+        .map(|page| std::fs::read_to_string(format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap());
     let is_explained = |reason: &str| {
         let named = format!("`{reason}`");
         let in_table = |line: &str| line.starts_with("| `") && line.split('|').nth(1).unwrap().contains(&named);

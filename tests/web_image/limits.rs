@@ -134,13 +134,13 @@ fn a_body_byte_by_byte_ends_with_the_answer() {
 #[case::hangs_up(false)]
 fn a_client_that_stops_reading_is_let_go_of_and_so_is_the_application(#[case] stays: bool) {
     // Who hangs up is noticed before any limit.
-    let limit = if stays { "CLIENT_TIMEOUT=3" } else { "CLIENT_TIMEOUT=60" };
+    let limit = if stays { "CLIENT_TIMEOUT=5" } else { "CLIENT_TIMEOUT=60" };
     let container = strict(&image_or_skip!(), &["-e", limit]).serving();
     let mut stream = TcpStream::connect(direct(&container)).unwrap();
     stream.write_all(b"GET /big?50000000 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     stream.read_exact(&mut [0; 1000]).unwrap();
     let busy = |count: &str| (container.get("/busy").body == count).then_some(());
-    wait_for("the application waits for its reader", 2, || busy("1"));
+    wait_for("the application waits for its reader", 4, || busy("1"));
     // Closed here where it does not stay.
     let open = stays.then_some(stream);
     let line = wait_for("nginx gives it up", 10, || {
