@@ -175,8 +175,10 @@ pub struct Mysql {
     #[x_kube(
         validation = Rule::new("self.all(option, option.matches('^[a-z][a-z0-9_]*$'))")
             .message("spec.mysql.config: options are written in lower case with underscores, as max_connections"),
-        validation = Rule::new("self.all(option, !(option in ['basedir', 'bind_address', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'skip_grant_tables', 'skip_networking', 'socket', 'validate_config']))")
-            .message("spec.mysql.config must not set what the image sets itself, nor take the database from its clients: basedir, bind_address, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, skip_grant_tables, skip_networking, socket, validate_config")
+        validation = Rule::new("self.all(option, !(['basedir', 'bind_address', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'skip_grant_tables', 'skip_networking', 'socket', 'validate_config'].exists(own, own.startsWith(option) || ('loose_' + own).startsWith(option))))")
+            .message("spec.mysql.config must not set what the image sets itself, nor take the database from its clients, be it with loose_ or by the beginning of a name: basedir, bind_address, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, skip_grant_tables, skip_networking, socket, validate_config"),
+        validation = Rule::new(r"self.all(option, self[option] != '' && !self[option].matches('\\p{Cc}'))")
+            .message("spec.mysql.config: values are one line of text, not empty and without control characters")
     )]
     pub config: BTreeMap<String, String>,
     /// What an empty volume's first start runs: scripts and SQL, or a data set.
@@ -184,9 +186,17 @@ pub struct Mysql {
     pub initdb: Option<Initdb>,
     /// Variables for the container. They win over the ones of `config`; those that the operator owns are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::env")]
-    #[x_kube(validation = Rule::new("self.all(e, !(e.name in ['MYSQL_DATABASE', 'MYSQL_DATABASE_FILE', 'MYSQL_USER', 'MYSQL_USER_FILE', 'MYSQL_PASSWORD', 'MYSQL_PASSWORD_FILE', 'MYSQL_ROOT_PASSWORD', 'MYSQL_ROOT_PASSWORD_FILE', 'MYSQL_ALLOW_EMPTY_PASSWORD', 'MYSQL_RANDOM_ROOT_PASSWORD', 'MYSQL_ONETIME_PASSWORD', 'MYSQL_DATASET', 'MYSQL_RETAIN_PASSWORD']))")
-        .message("spec.mysql.env must not set what other fields say: database, user, credentialsSecret, dataset"))]
+    #[schemars(schema_with = "schema::server_env")]
+    #[x_kube(
+        validation = Rule::new("self.all(e, !(e.name in ['MYSQL_DATABASE', 'MYSQL_DATABASE_FILE', 'MYSQL_USER', 'MYSQL_USER_FILE', 'MYSQL_PASSWORD', 'MYSQL_PASSWORD_FILE', 'MYSQL_ROOT_PASSWORD', 'MYSQL_ROOT_PASSWORD_FILE', 'MYSQL_ALLOW_EMPTY_PASSWORD', 'MYSQL_RANDOM_ROOT_PASSWORD', 'MYSQL_ONETIME_PASSWORD', 'MYSQL_DATASET', 'MYSQL_RETAIN_PASSWORD']))")
+            .message("spec.mysql.env must not set what other fields say: database, user, credentialsSecret, dataset"),
+        validation = Rule::new("self.all(e, !e.name.startsWith('MYSQL_CONF_') || e.name.matches('^MYSQL_CONF_[A-Za-z][A-Za-z0-9_]*$'))")
+            .message("spec.mysql.env: after MYSQL_CONF_ comes an option of letters, digits and underscores, as MYSQL_CONF_MAX_CONNECTIONS"),
+        validation = Rule::new("self.all(e, !e.name.startsWith('MYSQL_CONF_') || !(['basedir', 'bind_address', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'skip_grant_tables', 'skip_networking', 'socket', 'validate_config'].exists(own, ('mysql_conf_' + own).startsWith(e.name.lowerAscii()) || ('mysql_conf_loose_' + own).startsWith(e.name.lowerAscii()))))")
+            .message("spec.mysql.env must not set, after MYSQL_CONF_, what spec.mysql.config must not, be it with loose_ or by the beginning of a name: basedir, bind_address, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, skip_grant_tables, skip_networking, socket, validate_config"),
+        validation = Rule::new(r"self.all(e, !e.name.startsWith('MYSQL_CONF_') || (has(e.value) ? e.value != '' && !e.value.matches('\\p{Cc}') : has(e.valueFrom)))")
+            .message("spec.mysql.env: the values of MYSQL_CONF_ variables are one line of text, not empty and without control characters")
+    )]
     pub env: Vec<EnvVar>,
     /// ConfigMaps and Secrets whose keys become variables. They win over `config`, and lose against `env` and against
     /// the variables that the operator owns. What they hold cannot be checked: of a group, they must not set what
@@ -201,6 +211,14 @@ pub struct Mysql {
     /// What the container may use. The buffer pool follows the memory limit.
     #[serde(default, deserialize_with = "amounts::resources", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
+    #[x_kube(
+        validation = Rule::new(schema::known_resources())
+            .message("spec.mysql.resources may only name cpu, memory, ephemeral-storage, hugepages-SIZE, and devices with a / as example.com/gpu"),
+        validation = Rule::new(schema::requests_within_limits())
+            .message("spec.mysql.resources.requests must not be above limits"),
+        validation = Rule::new(schema::requests_that_are_limits())
+            .message("spec.mysql.resources: what is not shared, hugepages-SIZE and devices, must be the same in requests and limits")
+    )]
     pub resources: Option<ResourceRequirements>,
     /// Where Pods may run. By default instances avoid each other's nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -326,18 +344,23 @@ impl PullPolicy {
 pub struct ExternalDatabase {
     /// Its host name or address.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9])?[.]?$') || self.matches('^[0-9A-Fa-f:.]+$')")
+    #[x_kube(validation = Rule::new(schema::host())
         .message("spec.externalDatabase.host must be a host name or an IP address"))]
     pub host: String,
     /// Its port.
     #[serde(default = "defaults::mysql_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
-    /// The database.
+    /// The database. Unlike the one of `mysql` it may have any name that MySQL takes: it is there already, and is only
+    /// quoted.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(r"!self.matches('\\p{Cc}')")
+        .message("spec.externalDatabase.database must not have control characters"))]
     pub database: String,
-    /// The account to connect as.
+    /// The account to connect as. Unlike the one of `mysql` it may have any name that MySQL takes: it is there already.
     #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new(r"!self.matches('\\p{Cc}')")
+        .message("spec.externalDatabase.user must not have control characters"))]
     pub user: String,
     /// A Secret whose key `password` holds the account's password.
     #[schemars(schema_with = "schema::name")]
@@ -431,6 +454,14 @@ pub struct Web {
     /// What the container may use.
     #[serde(default, deserialize_with = "amounts::resources", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::resources")]
+    #[x_kube(
+        validation = Rule::new(schema::known_resources())
+            .message("spec.web.resources may only name cpu, memory, ephemeral-storage, hugepages-SIZE, and devices with a / as example.com/gpu"),
+        validation = Rule::new(schema::requests_within_limits())
+            .message("spec.web.resources.requests must not be above limits"),
+        validation = Rule::new(schema::requests_that_are_limits())
+            .message("spec.web.resources: what is not shared, hugepages-SIZE and devices, must be the same in requests and limits")
+    )]
     pub resources: Option<ResourceRequirements>,
     /// Where Pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tandem_tests::docker::wait_for;
 
-use crate::kubectl::{PATIENCE, SOON, cluster_or_skip, small, web_stack};
+use crate::kubectl::{Namespace, PATIENCE, SOON, cluster_or_skip, small, web_stack};
 
 #[test]
 fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
@@ -27,6 +27,49 @@ fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
         ("a", json!({"mysql": {"credentialsSecret": "A b"}}), "spec.mysql.credentialsSecret"),
         ("a", json!({"mysql": {"config": {"socket": "/x"}}}), "spec.mysql.config"),
         ("a", json!({"mysql": {"config": {"skip_networking": "ON"}}}), "spec.mysql.config"),
+        ("a", json!({"mysql": {"config": {"loose_datadir": "/x"}}}), "spec.mysql.config must not set"),
+        ("a", json!({"mysql": {"config": {"sock": "/x"}}}), "spec.mysql.config must not set"),
+        ("a", json!({"mysql": {"config": {"sql_mode": ""}}}), "spec.mysql.config: values"),
+        ("a", json!({"mysql": {"config": {"sql_mode": "a\n[mysqld]"}}}), "spec.mysql.config: values"),
+        (
+            "a",
+            json!({"mysql": {"env": [{"name": "MYSQL_CONF_PORT", "value": "1"}]}}),
+            "spec.mysql.env must not set, after",
+        ),
+        ("a", json!({"mysql": {"env": [{"name": "MYSQL_CONF_SQL-MODE", "value": "a"}]}}), "spec.mysql.env: after"),
+        (
+            "a",
+            json!({"mysql": {"env": [{"name": "MYSQL_CONF_SQL_MODE", "value": "a\nb"}]}}),
+            "spec.mysql.env: the values",
+        ),
+        ("a", json!({"mysql": {"resources": {"limits": {"memory": "-1Gi"}}}}), "spec.mysql.resources.limits.memory"),
+        ("a", json!({"mysql": {"resources": {"limits": {"cpu": -1}}}}), "spec.mysql.resources.limits.cpu"),
+        ("a", json!({"mysql": {"resources": {"limits": {"cpus": "1"}}}}), "spec.mysql.resources may only name"),
+        (
+            "a",
+            json!({"mysql": {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "2G"}}}}),
+            "spec.mysql.resources.requests must not be above",
+        ),
+        (
+            "a",
+            json!({"mysql": {}, "web": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1999m"}}}}),
+            "spec.web.resources.requests must not be above",
+        ),
+        (
+            "a",
+            json!({"mysql": {}, "web": {"resources": {"requests": {"cpu": "1001m"}, "limits": {"cpu": 1}}}}),
+            "spec.web.resources.requests must not be above",
+        ),
+        (
+            "a",
+            json!({"mysql": {}, "web": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": 1}}}}),
+            "spec.web.resources.requests must not be above",
+        ),
+        (
+            "a",
+            json!({"mysql": {}, "web": {"resources": {"requests": {"hugepages-2Mi": "2Mi"}}}}),
+            "spec.web.resources: what is not shared",
+        ),
         ("a", json!({"mysql": {"envFrom": [{"secretRef": {}}]}}), "spec.mysql.envFrom[0].secretRef.name"),
         (
             "a",
@@ -53,10 +96,65 @@ fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
             json!({"externalDatabase": {"host": "a", "port": 70000, "database": "a", "user": "a", "credentialsSecret": "a"}}),
             "spec.externalDatabase.port",
         ),
+        (
+            "a",
+            json!({"externalDatabase": {"host": "a..b", "database": "a", "user": "a", "credentialsSecret": "a"}}),
+            "spec.externalDatabase.host",
+        ),
+        (
+            "a",
+            json!({"externalDatabase": {"host": ":::", "database": "a", "user": "a", "credentialsSecret": "a"}}),
+            "spec.externalDatabase.host",
+        ),
+        (
+            "a",
+            json!({"externalDatabase": {"host": "a", "database": "a\nb", "user": "a", "credentialsSecret": "a"}}),
+            "spec.externalDatabase.database",
+        ),
+        (
+            "a",
+            json!({"externalDatabase": {"host": "a", "database": "a", "user": "a\tb", "credentialsSecret": "a"}}),
+            "spec.externalDatabase.user",
+        ),
     ];
     for (name, spec, words) in cases {
         let said = namespace.try_apply(&web_stack(name, spec.clone())).expect_err(words);
         assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn the_api_server_takes_amounts_as_texts_and_as_numbers() {
+    let namespace = cluster_or_skip!().namespace();
+    let resources = json!({
+        "requests": {"cpu": 1, "memory": "64Mi", "ephemeral-storage": 1000, "example.com/gpu": 1},
+        "limits": {"cpu": "1500m", "memory": 67_108_864, "ephemeral-storage": 1000, "example.com/gpu": 1},
+    });
+    // Suspended: it starts nothing.
+    namespace.apply(&web_stack("a", json!({"suspend": true, "mysql": {}, "web": {"resources": resources}})));
+}
+
+#[test]
+fn the_api_server_refuses_to_change_what_cannot_be_changed() {
+    let namespace = cluster_or_skip!().namespace();
+    let external = json!({"host": "db", "database": "a", "user": "a", "credentialsSecret": "a"});
+    // Suspended: they start nothing.
+    namespace.apply(&web_stack("own", json!({"suspend": true, "mysql": {"storage": {"className": "a"}}})));
+    namespace.apply(&web_stack("guest", json!({"suspend": true, "externalDatabase": external})));
+    let cases = [
+        ("own", json!({"mysql": {"database": "b"}}), "spec.mysql.database cannot be changed"),
+        ("own", json!({"mysql": {"user": "b"}}), "spec.mysql.user cannot be changed"),
+        ("own", json!({"mysql": {"storage": {"className": "b"}}}), "spec.mysql.storage.className cannot be changed"),
+        ("own", json!({"mysql": {"storage": {"className": null}}}), "spec.mysql.storage.className cannot be changed"),
+        ("own", json!({"mysql": {"storage": {"size": "1Gi"}}}), "spec.mysql.storage.size cannot shrink"),
+        ("own", json!({"mysql": null, "externalDatabase": external}), "spec.mysql cannot be exchanged"),
+        ("guest", json!({"mysql": {}, "externalDatabase": null}), "spec.mysql cannot be exchanged"),
+    ];
+    for (name, spec, words) in cases {
+        let patch = json!({"spec": spec}).to_string();
+        let output = namespace.run(&["patch", "webstack", name, "--type", "merge", "-p", &patch]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(words), "{words}: {said}");
     }
 }
 
@@ -79,6 +177,21 @@ fn a_missing_secret_is_told_and_its_coming_heals() {
     stack.settled();
 }
 
+/// The web tier's Pods of which a container has no image or ended with an error, as the kubelet tells.
+fn stuck(namespace: &Namespace) -> Vec<String> {
+    let is_stuck = |container: &Value| {
+        let state = &container["state"];
+        matches!(state["waiting"]["reason"].as_str(), Some("ErrImagePull" | "ImagePullBackOff"))
+            || state["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0)
+    };
+    let pods = namespace.list("pods", "app.kubernetes.io/component in (migration,web)");
+    let stuck = pods.iter().filter(|pod| {
+        let of = |kind: &str| pod["status"][kind].as_array().cloned().unwrap_or_default();
+        of("initContainerStatuses").iter().chain(&of("containerStatuses")).any(is_stuck)
+    });
+    stuck.map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
 #[rstest]
 #[case::image_that_cannot_be_pulled(json!({"web": {"image": "tandem/web:typo"}}), "ImagePullBackOff", "tandem/web:typo")]
 #[case::container_that_cannot_be_made(json!({"web": {"migrateCommand": ["no-such-program"]}}), "MigrationFails", "no-such-program")]
@@ -96,8 +209,11 @@ fn a_web_tier_that_cannot_roll_keeps_serving_says_why_and_heals(
     if broken["web"].get("image").is_none() {
         broken["web"]["image"] = json!("docker.io/tandem/web");
     }
+    let before = stuck(&namespace);
     stack.patch(broken);
-    let message = stack.wait("Ready", "False", reason, PATIENCE);
+    // The operator's time counts from when the kubelet has tried.
+    wait_for("a stuck Pod", PATIENCE, || stuck(&namespace).iter().any(|pod| !before.contains(pod)).then_some(()));
+    let message = stack.wait("Ready", "False", reason, SOON);
     assert!(message.contains(words) && message.starts_with("web: 2 of 2 Pods ready"), "{message}");
     assert_eq!(stack.page("/show").unwrap().status, 200);
     wait_for("an event", SOON, || (stack.events(reason) == 1).then_some(()));
@@ -114,6 +230,7 @@ fn a_missing_storage_class_is_told() {
     let message = stack.wait("Ready", "False", "VolumeMissing", SOON);
     assert!(message.contains("PersistentVolumeClaim data-"), "{message}");
     assert!(message.contains("storageclass.storage.k8s.io \"no-such-class\" not found"), "{message}");
+    wait_for("an event", SOON, || (stack.events("VolumeMissing") == 1).then_some(()));
 }
 
 #[test]
@@ -129,6 +246,7 @@ fn a_quota_is_told_and_its_end_heals() {
     let stack = namespace.stack("shop", small());
     let message = stack.wait("Ready", "False", "QuotaExceeded", SOON);
     assert!(message.contains("exceeded quota: none"), "{message}");
+    wait_for("an event", SOON, || (stack.events("QuotaExceeded") == 1).then_some(()));
     namespace.ok(&["delete", "resourcequota", "none"]);
     stack.settled();
 }
@@ -137,9 +255,20 @@ fn a_quota_is_told_and_its_end_heals() {
 fn a_server_option_that_mysqld_refuses_is_told_by_name() {
     let namespace = cluster_or_skip!().namespace();
     let stack = namespace.serving();
+    let told = stack.events("ContainerCrashed");
     stack.patch(json!({"mysql": {"config": {"max_conections": "5"}}}));
-    let message = stack.wait("Ready", "False", "ContainerCrashed", PATIENCE);
+    let container = || Some(namespace.get("pod", "shop-mysql-0")?["status"]["containerStatuses"][0].clone());
+    // The operator's time counts from when the kubelet has started it.
+    wait_for("a crash", PATIENCE, || {
+        let container = container()?;
+        let failed = |state: &str| container[state]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+        (failed("state") || failed("lastState")).then_some(())
+    });
+    let message = stack.wait("Ready", "False", "ContainerCrashed", SOON);
     assert!(message.contains("MYSQL_CONF_MAX_CONECTIONS"), "{message}");
+    // One event, however often it crashes.
+    wait_for("another crash", PATIENCE, || (container()?["restartCount"].as_u64()? >= 2).then_some(()));
+    assert_eq!(stack.events("ContainerCrashed"), told + 1);
     stack.patch(json!({"mysql": {"config": null}}));
     stack.settled();
     assert_eq!(stack.sql("SELECT COUNT(*) FROM employees"), "10000");

@@ -41,23 +41,89 @@ pub(super) fn env(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Variables of the database's container. The values of server options are looked at, so that they need a limit: Linux
+/// takes 128 KiB, of which a character may need four bytes.
+pub(super) fn server_env(generator: &mut SchemaGenerator) -> Schema {
+    let mut variables = env(generator);
+    if let Some(Value::Object(value)) = variables.pointer_mut("/items/properties/value") {
+        value.insert("maxLength".to_owned(), 32_768.into());
+    }
+    variables
+}
+
 /// What a container may use. Kubernetes' own schema takes any text for a quantity; the pattern is the grammar that its
-/// description gives.
+/// description gives, without the minus that no container may have.
 pub(super) fn resources(generator: &mut SchemaGenerator) -> Schema {
-    const QUANTITY: &str = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
+    const QUANTITY: &str = r"^[+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
     let mut resources = ResourceRequirements::json_schema(generator);
     for amounts in ["limits", "requests"] {
-        if let Some(quantity) = resources.pointer_mut(&format!("/properties/{amounts}/additionalProperties")) {
-            *quantity = json!({
+        if let Some(Value::Object(amounts)) = resources.pointer_mut(&format!("/properties/{amounts}")) {
+            let quantity = json!({
                 "x-kubernetes-int-or-string": true,
                 "maxLength": 64,
+                "minimum": 0,
                 "pattern": QUANTITY,
                 "description": "A quantity such as 2, 500m or 1Gi.",
             });
+            amounts.insert("additionalProperties".to_owned(), quantity);
+            amounts.insert("maxProperties".to_owned(), 16.into());
         }
     }
     resources.insert("nullable".to_owned(), true.into());
     resources
+}
+
+/// A rule for `resources`: what Kubernetes knows of, and devices, whose names have a domain.
+pub(super) fn known_resources() -> String {
+    const DEVICE: &str = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?";
+    let known = |amounts: &str| {
+        format!(
+            "(!has(self.{amounts}) || self.{amounts}.all(name, \
+             name.matches('^(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9]+|{DEVICE})$')))"
+        )
+    };
+    format!("{} && {}", known("limits"), known("requests"))
+}
+
+/// What may be promised to more containers than there is of it.
+const SHARED: &str = "['cpu', 'memory', 'ephemeral-storage']";
+
+/// A rule for `resources`. Their amounts are texts or whole numbers: only a text equals itself as a text. Nothing else
+/// is compared in this way, since API servers before 1.34 reckon with texts as long as a request may be.
+pub(super) fn requests_within_limits() -> String {
+    let quantity = |amounts: &str| {
+        let amount = format!("self.{amounts}[name]");
+        format!("({amount} in [string({amount})] ? quantity({amount}) : quantity('0').add({amount}))")
+    };
+    let (request, limit) = (quantity("requests"), quantity("limits"));
+    format!(
+        "!has(self.requests) || !has(self.limits) || {SHARED}.all(name, \
+         !(name in self.requests) || !(name in self.limits) || {request}.compareTo({limit}) <= 0)"
+    )
+}
+
+/// A rule for `resources`: of what is not shared, Kubernetes wants a limit, and the request to be the same.
+pub(super) fn requests_that_are_limits() -> String {
+    format!(
+        "!has(self.requests) || self.requests.all(name, name in {SHARED} || \
+         (has(self.limits) && name in self.limits && self.requests[name] == self.limits[name]))"
+    )
+}
+
+/// A rule for a text: a host's name, as the images take it, or its address. What has only digits and dots is no name.
+pub(super) fn host() -> String {
+    const LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
+    const OCTET: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+    const GROUP: &str = "[0-9A-Fa-f]{1,4}";
+    let matches = |pattern: String| format!("self.matches('{pattern}')");
+    let name = matches(format!("^{LABEL}([.]{LABEL})*[.]?$"));
+    let number = matches("^[0-9.]+$".to_owned());
+    let v4 = matches(format!("^(::[Ff]{{4}}:)?({OCTET}[.]){{3}}{OCTET}$"));
+    let v6 = matches(format!("^({GROUP}:){{7}}{GROUP}$"));
+    // The gap stands for one group at least, of eight.
+    let gap = matches(format!("^({GROUP}(:{GROUP})*)?::({GROUP}(:{GROUP})*)?$"));
+    let eight = matches(format!("({GROUP}::?){{7}}{GROUP}"));
+    format!("({name} && !{number}) || {v4} || {v6} || ({gap} && !{eight})")
 }
 
 /// ConfigMaps and Secrets that become variables.
