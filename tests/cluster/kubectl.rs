@@ -145,6 +145,11 @@ impl Cluster {
         ok(&format!("kubectl {arguments:?}"), self.run(arguments))
     }
 
+    /// An object in a namespace that is no test's, if it is there.
+    pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        self.reader().get(namespace, kind, name)
+    }
+
     /// A namespace of its own for a test.
     pub(crate) fn namespace(&'static self) -> Namespace {
         let name = unique("cluster");
@@ -227,7 +232,7 @@ impl Namespace {
 
     /// An object, if it is there.
     pub(crate) fn get(&self, kind: &str, name: &str) -> Option<Value> {
-        self.cluster.reader().get(&self.name, kind, name)
+        self.cluster.get(&self.name, kind, name)
     }
 
     /// All objects of these kinds, with commas between them, that carry a label.
@@ -247,6 +252,12 @@ pub(crate) fn small() -> Value {
         "mysql": {"dataset": "small", "storage": {"size": "1Gi"}},
         "web": {"service": {"type": "NodePort"}},
     })
+}
+
+/// Whether a Pod is ready.
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
 /// A WebStack in a namespace.
@@ -303,6 +314,26 @@ impl<'a> Stack<'a> {
     pub(crate) fn web(&self, ready: &str) {
         wait_for(&format!("{} web {ready}", self.name), PATIENCE, || {
             (self.get()["status"]["web"]["ready"] == ready).then_some(())
+        });
+    }
+
+    fn pods(&self, component: &str) -> Vec<Value> {
+        self.namespace.list("pods", &format!("{},app.kubernetes.io/component={component}", self.label()))
+    }
+
+    /// The uids of a component's Pods, also of those that are about to go.
+    pub(crate) fn uids(&self, component: &str) -> Vec<String> {
+        let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+        self.pods(component).iter().map(uid).collect()
+    }
+
+    /// Waits until all of a component's Pods are others than these, and ready: also for a roll that no change of the
+    /// spec has set off.
+    pub(crate) fn replaced(&self, component: &str, before: &[String]) {
+        wait_for(&format!("other Pods of {} {component}", self.name), PATIENCE, || {
+            let pods = self.pods(component);
+            let is_new = |pod: &Value| before.iter().all(|uid| pod["metadata"]["uid"] != uid.as_str());
+            (!pods.is_empty() && pods.iter().all(|pod| is_new(pod) && is_ready(pod))).then_some(())
         });
     }
 
