@@ -1,4 +1,5 @@
-//! A group of three in each state that a person brings about or has to decide, as docs/high-availability.md tells it.
+//! A group of three in each state that a person brings about or has to decide, by the commands of
+//! docs/high-availability.md.
 //!
 //! They run after the others, two at a time (tests/run): they wait more than they work.
 
@@ -6,17 +7,26 @@ use serde_json::json;
 use tandem_tests::docker::wait_for;
 
 use crate::group::fault::Fault;
+use crate::group::guide::{Guide, block, command};
 use crate::group::writer::{ask, try_ask};
 use crate::group::{Scene, formed, online, primary, three, whole};
-use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip};
+use crate::kubectl::{Namespace, PATIENCE, Stack, cluster_or_skip};
 
 /// A transaction that only this member has.
-fn stray(namespace: &Namespace, pod: &str, table: &str) {
+pub(crate) fn stray(namespace: &Namespace, pod: &str, table: &str) {
     let statement = format!(
         "STOP GROUP_REPLICATION; SET GLOBAL super_read_only = OFF;
          CREATE TABLE {table} (a INT PRIMARY KEY); INSERT INTO {table} VALUES (7)"
     );
     ask(namespace, pod, &statement);
+}
+
+/// Deletes all volumes of a group, and its Pods.
+pub(crate) fn lose_everything(namespace: &Namespace, members: &[String]) {
+    let claims: Vec<_> = members.iter().map(|member| format!("pvc/data-{member}")).collect();
+    let claims = claims.iter().map(String::as_str);
+    namespace.ok(&["delete", "--wait=false"].into_iter().chain(claims).collect::<Vec<_>>());
+    namespace.ok(&["delete", "pod"].into_iter().chain(members.iter().map(String::as_str)).collect::<Vec<_>>());
 }
 
 /// Whether the member has a table; `None` where it does not answer.
@@ -38,6 +48,7 @@ fn an_errant_member_is_kept_out_until_a_person_gives_up_what_only_it_has() {
     let namespace = cluster_or_skip!().namespace();
     let scene = Scene::set(&namespace);
     let (stack, errant) = (&scene.stack, scene.members()[1].clone());
+    let guide = Guide::of(&namespace, "shop");
     stray(&namespace, &errant, "stray");
     let message = stack.wait("Blocked", "True", "MembersErrant", PATIENCE);
     assert!(message.starts_with(&format!("{errant} has transactions that the group has not: ")), "{message}");
@@ -45,34 +56,28 @@ fn an_errant_member_is_kept_out_until_a_person_gives_up_what_only_it_has() {
     let members = stack.get()["status"]["mysql"]["members"].clone();
     let status = members.as_array().unwrap().iter().find(|member| member["name"] == *errant).unwrap().clone();
     assert!(message.contains(status["errant"].as_str().unwrap()), "{message} {status}");
-    // What it did, by the command of the guide.
-    let log = format!(
-        "mysqlbinlog --verbose --base64-output=decode-rows --include-gtids={} /var/lib/mysql/binlog.[0-9]*",
-        status["errant"].as_str().unwrap()
-    );
-    let did = namespace.ok(&["exec", &errant, "--", "sh", "-c", &log]);
+    let words = [("NAME-mysql-2", errant.as_str()), ("TRANSACTIONS", status["errant"].as_str().unwrap())];
+    let did = guide.run(&command("mysqlbinlog"), &words);
     assert!(did.contains("INSERT INTO `employees`.`stray`") && did.contains("@1=7"), "{did}");
     let read = namespace.list("pods", "tandem.dev/reads=true");
     assert!(!read.iter().any(|pod| pod["metadata"]["name"] == *errant));
     assert_eq!(has(&namespace, &errant, "stray"), Some(true));
 
-    let word = format!("tandem.dev/reclone={errant}");
-    namespace.ok(&["annotate", "webstack", "shop", &word]);
+    guide.run(&command("tandem.dev/reclone="), &[("NAME-mysql-2", errant.as_str())]);
     whole(stack, "3/3");
+    guide.run(&command("tandem.dev/reclone-"), &[]);
     stack.wait("Blocked", "False", "NothingToDecide", PATIENCE);
     assert_eq!(has(&namespace, &errant, "stray"), Some(false));
-    // What it had is beside its data, and a server opens it, by the commands of the guide.
-    let script = r#"
-        cd /var/lib/mysql-aside && kept=$(ls)
-        mysqld --no-defaults --secure-file-priv=NULL --skip-networking --skip-log-bin --mysqlx=OFF \
-          --datadir="$PWD/$kept" --socket=/tmp/aside.sock --pid-file=/tmp/aside.pid >/tmp/aside.log 2>&1 &
-        export MYSQL_PWD="$(cat $MYSQL_ROOT_PASSWORD_FILE)"
-        until mysqladmin -uroot --socket=/tmp/aside.sock ping >/dev/null 2>&1; do
-          kill -0 $! 2>/dev/null || { cat /tmp/aside.log; exit 1; }
-        done
-        mysql -uroot --socket=/tmp/aside.sock -N -e 'SELECT a FROM employees.stray'
-        mysqladmin -uroot --socket=/tmp/aside.sock shutdown && wait && rm -r "$kept""#;
-    assert_eq!(namespace.ok(&["exec", &errant, "--", "bash", "-c", script]).trim(), "7");
+    // What it had is beside its data, and a server opens it: what a person types in a shell of the Pod's.
+    let (shell, typed) = block("mysql-aside").split_once('\n').unwrap();
+    assert_eq!(shell, "kubectl exec -it NAME-mysql-2 -- bash");
+    let client = typed.lines().find(|line| line.starts_with("mysql -uroot")).unwrap();
+    let kept = namespace.ok(&["exec", &errant, "--", "ls", "/var/lib/mysql-aside"]);
+    let typed = typed.replace(client, &format!("{client} -Ne 'SELECT a FROM employees.stray'"));
+    let typed = typed.replace("20260131T120000Z", &kept);
+    let shown = namespace.ok(&["exec", &errant, "--", "bash", "-ec", &typed]);
+    assert!(shown.lines().any(|line| line == "7"), "{shown}");
+    assert!(namespace.ok(&["exec", &errant, "--", "ls", "/var/lib/mysql-aside"]).is_empty());
 
     // Once and for all.
     stack.patch(json!({"mysql": {"recloneErrant": true}}));
@@ -88,6 +93,7 @@ fn an_errant_member_is_kept_out_until_a_person_gives_up_what_only_it_has() {
 fn the_last_member_takes_writes_again_when_a_person_says_so() {
     let namespace = cluster_or_skip!().namespace();
     let stack = formed(&namespace, three());
+    let guide = Guide::of(&namespace, "shop");
     let before = primary(&stack);
     let survivor = if before == "shop-mysql-2" { "shop-mysql-1" } else { "shop-mysql-2" };
     ask(&namespace, &before, "CREATE TABLE kept (a INT PRIMARY KEY); INSERT INTO kept VALUES (7)");
@@ -103,10 +109,11 @@ fn the_last_member_takes_writes_again_when_a_person_says_so() {
     assert_eq!(stack.condition("Ready").0, "False");
 
     let uuid = stack.get()["status"]["mysql"]["uuid"].as_str().unwrap().to_owned();
-    namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/force-quorum={survivor}")]);
+    let has_received = guide.run(&command("received_transaction_set"), &[("NAME-mysql-1", survivor)]);
+    guide.run(&command("tandem.dev/force-quorum="), &[("NAME-mysql-1", survivor)]);
     // One that was left behind has taken writes, under the numbers that come next.
     let left = &lost[0];
-    let number = last_of(&ask(&namespace, survivor, "SELECT @@gtid_executed"), &uuid) + 1;
+    let number = last_of(&has_received, &uuid) + 1;
     let other = format!(
         "STOP GROUP_REPLICATION; SET GLOBAL super_read_only = OFF; SET gtid_next = '{uuid}:{number}';
          INSERT INTO kept VALUES (6)"
@@ -122,7 +129,7 @@ fn the_last_member_takes_writes_again_when_a_person_says_so() {
     assert!(message.contains(left) && message.contains(&format!("{uuid}:{number};")), "{message}");
     let others = || (stack.get()["status"]["mysql"]["ready"] == "2/3").then_some(());
     wait_for("the other one to be back", PATIENCE, others);
-    namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/reclone={left}")]);
+    guide.run(&command("tandem.dev/reclone="), &[("NAME-mysql-2", left.as_str())]);
     whole(&stack, "3/3");
     for member in 0..3 {
         let rows = "SELECT GROUP_CONCAT(a ORDER BY a) FROM kept";
@@ -130,8 +137,46 @@ fn the_last_member_takes_writes_again_when_a_person_says_so() {
     }
     // What is decided already is not decided again.
     assert_eq!(primary(&stack), survivor);
-    namespace.ok(&["annotate", "webstack", "shop", "tandem.dev/force-quorum-"]);
+    for word in ["tandem.dev/force-quorum-", "tandem.dev/reclone-"] {
+        guide.run(&command(word), &[]);
+    }
     stack.settled();
+
+    // Once more, and two of them have each taken writes: nobody has everything when all are back.
+    let named = lost[1].as_str();
+    let harm: Vec<_> = lost.iter().map(|member| Fault::NetworkLoss.strike(&namespace, member)).collect();
+    let inside = "SELECT COUNT(*) FROM performance_schema.replication_group_members
+                  WHERE MEMBER_STATE IN ('ONLINE', 'RECOVERING', 'UNREACHABLE')";
+    for member in [survivor, named, left] {
+        wait_for("it to give up", PATIENCE, || try_ask(&namespace, member, inside).filter(|number| number == "0"));
+    }
+    stray(&namespace, survivor, "given_up");
+    stray(&namespace, named, "taken");
+    drop(harm);
+    let message = stack.wait("Blocked", "True", "MembersDiverged", PATIENCE);
+    let own = |member: &str| format!("{}:", ask(&namespace, member, "SELECT @@server_uuid"));
+    for member in [survivor, named] {
+        assert!(message.contains(member) && message.contains(&own(member)), "{member}: {message}");
+    }
+    assert_eq!(stack.condition("Ready").0, "False");
+    // Nobody has got what only another one has.
+    let both = |member: &str| [has(&namespace, member, "given_up"), has(&namespace, member, "taken")];
+    assert_eq!(both(survivor), [Some(true), Some(false)]);
+    assert_eq!(both(named), [Some(false), Some(true)]);
+
+    let has_received = guide.run(&command("received_transaction_set"), &[("NAME-mysql-1", named)]);
+    assert!(has_received.contains(&own(named)) && !has_received.contains(&own(survivor)), "{has_received}");
+    guide.run(&command("tandem.dev/force-quorum="), &[("NAME-mysql-1", named)]);
+    // What is left over is kept out until a person gives it up; who has nothing of its own comes back by itself.
+    let message = stack.wait("Blocked", "True", "MembersErrant", PATIENCE);
+    assert!(message.contains(survivor) && message.contains(&own(survivor)), "{message}");
+    wait_for("the other one to be back", PATIENCE, others);
+    guide.run(&command("tandem.dev/reclone="), &[("NAME-mysql-2", survivor)]);
+    whole(&stack, "3/3");
+    for member in 0..3 {
+        assert_eq!(both(&format!("shop-mysql-{member}")), [Some(false), Some(true)], "{member}");
+    }
+    assert_eq!(primary(&stack), named);
 }
 
 #[test]
@@ -148,12 +193,20 @@ fn a_second_group_is_reported_and_nothing_is_destroyed() {
     // Who was in the first group still is.
     assert_eq!(online(&namespace, &members[0]), 2);
     assert!(stack.events("TwoGroups") >= 1);
+    // While the first group is away, the second one still is not the one that counts.
+    for member in &members[..2] {
+        ask(&namespace, member, "STOP GROUP_REPLICATION");
+    }
+    let message = stack.wait("Blocked", "True", "GroupGivenUp", PATIENCE);
+    assert!(message.contains(&members[2]), "{message}");
     // It takes a row, whose number the other group has given to one of its own.
-    ask(&namespace, &members[2], "CREATE TABLE stray (a INT PRIMARY KEY); STOP GROUP_REPLICATION");
+    ask(&namespace, &members[2], "CREATE TABLE stray (a INT PRIMARY KEY)");
+    let guide = Guide::of(&namespace, "shop");
+    guide.run(&command("STOP GROUP_REPLICATION"), &[("NAME-mysql-2", members[2].as_str())]);
     stack.wait("Blocked", "True", "MembersErrant", PATIENCE);
     assert!(stack.events("MembersErrant") >= 1);
     assert_eq!(has(&namespace, &members[2], "stray"), Some(true));
-    namespace.ok(&["annotate", "webstack", "shop", &format!("tandem.dev/reclone={}", members[2])]);
+    guide.run(&command("tandem.dev/reclone="), &[("NAME-mysql-2", members[2].as_str())]);
     whole(stack, "3/3");
     assert_eq!(has(&namespace, &members[2], "stray"), Some(false));
 
@@ -172,15 +225,21 @@ fn a_second_group_is_reported_and_nothing_is_destroyed() {
 #[ignore = "each of its groups takes three servers' memory"]
 fn a_group_that_has_lost_everything_begins_anew_on_a_persons_word() {
     let namespace = cluster_or_skip!().namespace();
-    let stack = formed(&namespace, three());
-    let members: Vec<_> = (0..3).map(|member| format!("shop-mysql-{member}")).collect();
-    let claims: Vec<_> = members.iter().map(|member| format!("pvc/data-{member}")).collect();
-    let claims = claims.iter().map(String::as_str);
-    namespace.ok(&["delete", "--wait=false"].into_iter().chain(claims).collect::<Vec<_>>());
-    namespace.ok(&["delete", "pod"].into_iter().chain(members.iter().map(String::as_str)).collect::<Vec<_>>());
+    let guide = Guide::of(&namespace, "group");
+    // The guide's example, with less data, and with its pages on a port of the node.
+    let example = include_str!("../../manifests/examples/group.yaml");
+    assert!(example.ends_with("\n  mysql:\n    instances: 3\n"), "{example}");
+    let example = format!("{example}    dataset: small\n  web: {{service: {{type: NodePort}}}}\n");
+    let file = guide.file("group.yaml", &example);
+    let applied = "manifests/examples/group.yaml";
+    let shown = guide.run(block(applied), &[(applied, file.as_str())]);
+    assert!(shown.contains("3/3") && shown.contains("group-mysql-0"), "{shown}");
+    let stack = Stack::of(&namespace, "group");
+    let members: Vec<_> = (0..3).map(|member| format!("group-mysql-{member}")).collect();
+    lose_everything(&namespace, &members);
     stack.wait("Blocked", "True", "DataLost", 2 * PATIENCE);
     assert_eq!(stack.condition("Ready").0, "False");
-    namespace.ok(&["annotate", "webstack", "shop", "tandem.dev/force-quorum=shop-mysql-0"]);
+    guide.run(&command("tandem.dev/force-quorum="), &[("NAME-mysql-1", members[0].as_str())]);
     whole(&stack, "3/3");
     // The new data is migrated as well: without that, the web tier would not serve.
     stack.settled();

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 use tandem_tests::docker::wait_for;
 
-use crate::chaos::number;
+use crate::chaos::{median, number};
 use crate::group::fault::Fault;
 use crate::group::writer::ask;
 use crate::group::{Scene, primary, three, whole};
@@ -17,9 +17,10 @@ use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip};
 /// A line of the table.
 fn tell(what: &str, mut milliseconds: Vec<u64>, target: &str) {
     milliseconds.sort_unstable();
-    let seconds = |index: usize| format!("{:.1} s", milliseconds[index] as f64 / 1000.0);
-    let last = milliseconds.len() - 1;
-    println!("| {what} | {} | {} | {} | {} | {target} |", last + 1, seconds(0), seconds(last / 2), seconds(last));
+    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let (count, middle) = (milliseconds.len(), seconds(median(&milliseconds)));
+    let (first, last) = (seconds(milliseconds[0]), seconds(milliseconds[count - 1]));
+    println!("| {what} | {count} | {first} | {middle} | {last} | {target} |");
 }
 
 fn rounds() -> std::ops::Range<u64> {
@@ -72,6 +73,31 @@ fn last_start(namespace: &Namespace) -> u64 {
         String::from_utf8_lossy(&seconds.stdout).trim().parse().unwrap()
     });
     started.max().unwrap()
+}
+
+#[test]
+#[ignore = "measures"]
+fn more_and_fewer_members() {
+    let namespace = cluster_or_skip!().namespace();
+    let scene = Scene::set(&namespace);
+    let become_so_many = |instances: u32| {
+        let pause = scene.writer.during(|| {
+            scene.stack.patch(json!({"mysql": {"instances": instances}}));
+            whole(&scene.stack, &format!("{instances}/{instances}"));
+            scene.stack.settled();
+        });
+        pause.milliseconds
+    };
+    let (mut more, mut fewer) = (Vec::new(), Vec::new());
+    for _ in rounds() {
+        more.push(become_so_many(5));
+        fewer.push(become_so_many(3));
+        // Their volumes stay; with new ones, they are filled the next time as well.
+        namespace.ok(&["delete", "pvc", "data-shop-mysql-3", "data-shop-mysql-4"]);
+    }
+    tell("3 become 5 instances", more, "1 s");
+    tell("5 become 3 instances", fewer, "1 s");
+    scene.writer.none_is_lost();
 }
 
 #[test]

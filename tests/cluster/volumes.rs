@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tandem_tests::docker::wait_for;
 
+use crate::group::guide::{Guide, command};
 use crate::group::writer::{ask, try_ask};
 use crate::group::{formed, primary, three, whole};
 use crate::kubectl::{Namespace, PATIENCE, cluster_or_skip, small};
@@ -45,8 +46,8 @@ fn a_single_server_that_has_lost_its_volume_is_migrated_anew() {
     let namespace = cluster_or_skip!().namespace();
     let stack = namespace.serving();
     ask(&namespace, "shop-mysql-0", "CREATE TABLE lost (a INT PRIMARY KEY)");
-    namespace.ok(&["delete", "--wait=false", "pvc/data-shop-mysql-0"]);
-    namespace.ok(&["delete", "pod", "shop-mysql-0"]);
+    let words = [("NAME-mysql-2", "shop-mysql-0")];
+    Guide::of(&namespace, "shop").run(&command("kubectl delete pvc"), &words);
     wait_for("a new volume", 2 * PATIENCE, || {
         let query = "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'lost'";
         try_ask(&namespace, "shop-mysql-0", query).filter(|number| number == "0")

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tandem_tests::docker::{ok, wait_for};
@@ -9,6 +10,9 @@ use tandem_tests::docker::{ok, wait_for};
 use crate::group::{Scene, primary, three, whole};
 use crate::kubectl::{Cluster, Namespace, PATIENCE, cluster_or_skip};
 use crate::volumes::fill;
+
+/// For how long the disks stay full: several times as long as a failover takes.
+const FULL: Duration = Duration::from_secs(60);
 
 /// Volumes of the members that really end: file systems in memory, of this machine's.
 struct Small {
@@ -77,10 +81,18 @@ fn full_disks_lose_nothing() {
     let scene = Scene::with(&namespace, spec);
     let stack = &scene.stack;
     let leader = primary(stack);
+    let moves = || (stack.get()["status"]["mysql"]["lastFailover"].clone(), stack.events("PrimaryChanged"));
+    let before = moves();
     wait_for("a full disk", 2 * PATIENCE, || (!fill(&namespace, &leader)).then_some(()));
     let message = stack.wait("StorageLow", "True", "VolumesFill", PATIENCE);
     assert!(message.contains(" % of its volume"), "{message}");
     println!("while the disks are full: {}", stack.get()["status"]["mysql"]);
+    // Nobody who took over could write either: there is nothing to be seen but that time passes.
+    let since = Instant::now();
+    wait_for("what follows from full disks", 2 * FULL.as_secs(), || {
+        assert_eq!(moves(), before, "the primary was moved because of full disks");
+        (since.elapsed() > FULL).then_some(())
+    });
     small.resize(2000);
     let pause = scene.writer.during(|| whole(stack, "3/3"));
     println!("until there was room again, writes paused for {pause}; {}", stack.get()["status"]["mysql"]);

@@ -9,6 +9,12 @@ use tandem_tests::docker::ok;
 
 use crate::kubectl::{Cluster, Namespace};
 
+/// For how long writes may pause where one member hands over to another, in milliseconds.
+pub(crate) const HAND_OVER: u64 = 5_000;
+
+/// The same where the others have to notice first that a member is gone.
+const ELECTION: u64 = 20_000;
+
 /// One thing that may happen to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -34,6 +40,16 @@ impl Fault {
     /// Whether another Pod takes its place.
     pub(crate) fn replaces_pods(self) -> bool {
         matches!(self, Self::Deletion | Self::ForcedDeletion | Self::LostVolume)
+    }
+
+    /// For how long writes may pause where it happens to one member, in milliseconds. On a machine that does nothing
+    /// else it is less than half of it (docs/high-availability.md); more would be an election that is not held, or
+    /// clients that nobody leads.
+    pub(crate) fn longest_pause(self) -> u64 {
+        match self {
+            Self::Deletion => HAND_OVER,
+            Self::Crash | Self::ForcedDeletion | Self::Freeze | Self::NetworkLoss | Self::LostVolume => ELECTION,
+        }
     }
 
     /// Lets it happen to a Pod.
