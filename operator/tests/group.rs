@@ -531,9 +531,8 @@ impl World {
 }
 
 proptest! {
-    // The same cases in every run, unless the environment says otherwise, which proptest asks last: with
-    // `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000` there are more and other ones. What such a run finds is added as a case
-    // of its own.
+    // The same cases in every run, unless the environment says otherwise, which proptest asks last: more and other ones
+    // with `PROPTEST_RNG_SEED=7 PROPTEST_CASES=100000`. What a longer run finds is added as a case of its own.
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::with_cases(400) })]
     #[test]
     fn any_sequence_of_faults_is_outlived(wanted in prop::sample::select(vec![3_u32, 5]), events in events()) {
