@@ -223,7 +223,7 @@ pub async fn run(
     let (Clients { patient: client, prompt }, namespace) = (clients, config.watch_namespace.as_deref());
     let (stacks, writer) = reflector::store();
     // Who set which field is the larger part of a stack, and nothing to us.
-    let specs = watcher(cache::api::<WebStack>(&client, namespace), cache::in_pages())
+    let specs = cache::watched(cache::api::<WebStack>(&client, namespace), cache::in_pages())
         .modify(|stack: &mut WebStack| stack.metadata.managed_fields = None)
         .backoff(backoff::watches())
         .reflect(writer)
@@ -297,7 +297,7 @@ fn referenced<K: Child>(
 ) -> impl Stream<Item = ObjectRef<WebStack>> + Send + use<K> {
     // By their metadata alone: contents are read when they are needed.
     let objects: Api<PartialObjectMeta<K>> = cache::api(client, namespace);
-    let touched = watcher(objects, cache::in_pages()).backoff(backoff::watches()).touched_objects();
+    let touched = cache::watched(objects, cache::in_pages()).backoff(backoff::watches()).touched_objects();
     touched.filter_map(|object| future::ready(told(object))).flat_map(move |object| {
         let (namespace, name) = (object.namespace(), object.name_any());
         let reads = |stack: &WebStack| {

@@ -32,7 +32,8 @@ pub struct Group {
     pub kept: BTreeSet<Ordinal>,
     /// Who was being let in then: it may have been in it, with all or a part of that.
     pub joining: Option<Ordinal>,
-    /// The members whose Pods are to be replaced: other settings, another image, a node that is emptied.
+    /// The members whose Pods are to be replaced: they were made for other settings or another image. A node that is
+    /// emptied makes nobody one of them: there, a Pod goes by an eviction, and hands over as it ends.
     pub outdated: BTreeSet<Ordinal>,
     /// To whom writes are led.
     pub led: Option<Ordinal>,

@@ -19,6 +19,7 @@ use tandem_operator::controller::build::{generated_secret, migration};
 use tandem_operator::controller::keeper::{Report, Told};
 use tandem_operator::controller::objects::Objects;
 use tandem_operator::controller::observe::Observed;
+use tandem_operator::controller::references::{Content, Kind};
 use tandem_operator::controller::storage::Usage;
 use tandem_operator::crd::{MysqlStatus, WebStack, WebStackStatus};
 use tandem_operator::group::{Condition, State};
@@ -275,6 +276,34 @@ fn a_migration_waits_for_the_database() {
 fn a_change_rolls_the_tier_that_reads_it_and_no_other(#[case] spec: Value, #[case] mysql: bool, #[case] web: bool) {
     let before = running(json!({"mysql": {}}));
     let after = changed(before.clone(), spec);
+    let set = |observed: &Observed| stateful_set(observed).spec.unwrap().template;
+    let pods = |observed: &Observed| deployment(observed).spec.unwrap().template;
+    assert_eq!((set(&before) != set(&after), pods(&before) != pods(&after)), (mysql, web));
+}
+
+#[rstest]
+#[case::of_the_web_tier(Kind::ConfigMap, "theirs", false, true)]
+#[case::of_the_database(Kind::Secret, "more", true, false)]
+#[case::of_both(Kind::ConfigMap, "shared", true, true)]
+#[case::of_nobody(Kind::ConfigMap, "more", false, false)]
+fn changed_content_rolls_the_tier_that_reads_it_and_no_other(
+    #[case] kind: Kind,
+    #[case] name: &str,
+    #[case] mysql: bool,
+    #[case] web: bool,
+) {
+    let shared = json!({"configMapRef": {"name": "shared"}});
+    let spec = json!({
+        "mysql": {"envFrom": [{"secretRef": {"name": "more"}}, shared]},
+        "web": {"envFrom": [{"configMapRef": {"name": "theirs"}}, shared]},
+    });
+    let mut before = observed(stack(spec), &["shop-mysql"]);
+    let content = |checksum: &str| Some(Content { checksum: checksum.to_owned(), ..Content::default() });
+    let all =
+        [(Kind::ConfigMap, "theirs"), (Kind::Secret, "more"), (Kind::ConfigMap, "shared"), (Kind::ConfigMap, "more")];
+    before.contents.extend(all.map(|(kind, name)| ((kind, name.to_owned()), content("before"))));
+    let mut after = before.clone();
+    after.contents.insert((kind, name.to_owned()), content("after"));
     let set = |observed: &Observed| stateful_set(observed).spec.unwrap().template;
     let pods = |observed: &Observed| deployment(observed).spec.unwrap().template;
     assert_eq!((set(&before) != set(&after), pods(&before) != pods(&after)), (mysql, web));

@@ -21,6 +21,7 @@ use tandem_operator::controller::report::{events, status};
 use tandem_operator::controller::storage::Usage;
 use tandem_operator::controller::validate::validate;
 use tandem_operator::crd::WebStackStatus;
+use tandem_operator::group::gtid::GtidSet;
 use tandem_operator::group::{Condition, State, Word};
 
 const NOW: i64 = 1_800_000_000;
@@ -344,6 +345,9 @@ fn group(condition: Condition, primary: Option<u32>, change: impl FnOnce(&mut Re
 }
 
 const GTIDS: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
+
+/// How long the UUID is in it, with its colon.
+const UUID: usize = 37;
 
 #[test]
 fn a_group_that_is_whole() {
@@ -702,6 +706,7 @@ fn what_cannot_be_read_leaves_its_readers_as_they_are_and_is_told() {
 #[case::diverged(Condition::Diverged([(0, GTIDS.parse().unwrap())].into()), "MembersDiverged")]
 #[case::lost(Condition::Lost([0, 2].into()), "DataLost")]
 #[case::split(Condition::Split([0, 2].into()), "TwoGroups")]
+#[case::given_up(Condition::GivenUp(2), "GroupGivenUp")]
 fn a_group_that_does_not_serve(#[case] condition: Condition, #[case] reason: &str) {
     let status = told(&group(condition, None, |_| {}));
     let of = |type_: &str| {
@@ -710,11 +715,67 @@ fn a_group_that_does_not_serve(#[case] condition: Condition, #[case] reason: &st
     };
     assert_eq!(of("DatabaseReady"), ("False".to_owned(), reason.to_owned()));
     assert_eq!(of("Degraded"), ("True".to_owned(), reason.to_owned()));
-    let decide = ["QuorumLost", "MembersDiverged", "DataLost", "TwoGroups"].contains(&reason);
+    let decide = ["QuorumLost", "MembersDiverged", "DataLost", "TwoGroups", "GroupGivenUp"].contains(&reason);
     assert_eq!(of("Blocked").0 == "True", decide);
     // The table of all states names it.
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/high-availability.md");
     assert!(std::fs::read_to_string(page).unwrap().contains(&format!("| `{reason}` |")), "{reason}");
+}
+
+/// Three members of which nobody has everything: the numbers of the transactions that each one lacks.
+fn diverged(lacking: [&str; 3]) -> Observed {
+    let gtids = |numbers: &str| format!("{}{numbers}", &GTIDS[..UUID]).parse::<GtidSet>().unwrap();
+    let lacks = (0..).zip(lacking.map(gtids)).collect();
+    group(Condition::Diverged(lacks), None, |report| {
+        report.candidates = [0, 1, 2].into();
+        for told in report.members.values_mut() {
+            (told.state, told.inside) = (Some(State::Offline), false);
+        }
+    })
+}
+
+#[test]
+fn where_nobody_has_everything_it_is_told_who_alone_has_what() {
+    let observed = diverged(["60-61", "50", "50:60-61"]);
+    let status = told(&observed);
+    let message = |status: &WebStackStatus| {
+        let blocked = status.conditions.iter().find(|condition| condition.type_ == "Blocked").unwrap();
+        blocked.message.replace(&GTIDS[..UUID], ":")
+    };
+    let expected = "mysql: no member has all transactions: only shop-mysql-0 has :50, and it lacks :60-61; \
+        only shop-mysql-1 has :60-61, and it lacks :50; shop-mysql-2 lacks :50:60-61; decide by the annotation \
+        tandem.dev/force-quorum with the name of the Pod whose data counts; it may name shop-mysql-0, shop-mysql-1, \
+        shop-mysql-2";
+    assert_eq!(message(&status), expected);
+    let own = |status: &WebStackStatus| -> Vec<Option<String>> {
+        let members = status.mysql.iter().flat_map(|mysql| &mysql.members);
+        members.map(|member| member.errant.as_ref().map(|own| own.replace(&GTIDS[..UUID], ":"))).collect()
+    };
+    assert_eq!(own(&status), [Some(":50".to_owned()), Some(":60-61".to_owned()), None]);
+    // What two of three have, none has alone.
+    let in_turn = told(&diverged(["1", "2", "3"]));
+    let expected = "shop-mysql-0 lacks :1; shop-mysql-1 lacks :2; shop-mysql-2 lacks :3; decide by";
+    assert!(message(&in_turn).contains(expected), "{}", message(&in_turn));
+    assert_eq!(own(&in_turn), [None, None, None]);
+    // While there is no group, nobody is kept out of it; who is later is told then.
+    let well = told(&group(Condition::Healthy, Some(1), |_| {}));
+    assert_eq!(reasons(&after(observed, well)), ["MembersDiverged"]);
+    let errant = |report: &mut Report| report.members.get_mut(&1).unwrap().errant = Some(GTIDS.parse().unwrap());
+    let formed = reasons(&after(group(Condition::Degraded([1].into()), Some(0), errant), status));
+    assert!(formed.contains(&"MembersErrant".to_owned()), "{formed:?}");
+}
+
+#[test]
+fn an_event_says_no_more_than_the_api_server_takes() {
+    let well = told(&group(Condition::Healthy, Some(1), |_| {}));
+    let observed = after(diverged(["60-61", "50", "50:60-61"]), well);
+    let mut long = told(&observed);
+    for condition in &mut long.conditions {
+        condition.message = "é".repeat(600);
+    }
+    let notes: Vec<_> = events(&observed, &long, &[]).into_iter().filter_map(|event| event.note).collect();
+    assert_eq!(notes.len(), 1);
+    assert!(notes[0].len() <= 1024 && notes[0].ends_with("é…"), "{}", notes[0]);
 }
 
 #[test]
@@ -766,6 +827,31 @@ fn whoever_is_not_wanted_any_more_is_on_the_way_out() {
     let lines = lines(&told(&observed));
     let words = "RollingUpdate: mysql: on the way out of the group: shop-mysql-1, shop-mysql-2";
     assert!(lines.contains(words), "{lines}");
+}
+
+#[test]
+fn fewer_instances_wait_for_a_member_that_is_missing_and_it_is_said_for_whom() {
+    let fewer = |change: &dyn Fn(&mut Report)| {
+        let mut observed = group(Condition::Degraded([0].into()), Some(1), |report| {
+            report.wanted = 1;
+            change(report);
+        });
+        observed.stack = Arc::new(stack(json!({"mysql": {"instances": 1}})));
+        // By the volume it is known that it was a group.
+        observed.live.claims.push(object(json!({"metadata": {"name": "data-shop-mysql-1"}})));
+        lines(&told(&observed))
+    };
+    let failing = fewer(&|report: &mut Report| report.failure = Some("letting shop-mysql-0 join: no".to_owned()));
+    let waits = "shop-mysql-0; fewer instances wait until shop-mysql-0 is back";
+    let degraded = format!("Degraded=True MembersMissing: not in the group: {waits}; letting shop-mysql-0 join: no");
+    assert!(failing.contains(&degraded), "{failing}");
+    assert!(failing.contains(&format!("RollingUpdate: mysql: on the way into the group: {waits}")), "{failing}");
+    let errant =
+        fewer(&|report: &mut Report| report.members.get_mut(&0).unwrap().errant = Some(GTIDS.parse().unwrap()));
+    assert!(errant.contains(&format!("RollingUpdate: mysql: waits for a decision about {waits}")), "{errant}");
+    // Who is missing is not wanted any more either: the keeper has not looked since.
+    let nobody = fewer(&|report: &mut Report| report.condition = Condition::Degraded([2].into()));
+    assert!(!nobody.contains("fewer instances wait"), "{nobody}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! now. The newer news then sets off the next reconcile.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, BoxStream, SelectAll};
@@ -20,6 +21,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::controller::backoff;
@@ -254,7 +256,7 @@ impl Watches<'_> {
     /// Watches the objects of one kind that carry our labels; `trim` takes away what is not to be kept.
     fn kind<K: Child>(&mut self, trim: fn(&mut K)) {
         let ours = in_pages().labels(&format!("app.kubernetes.io/managed-by={OPERATOR}"));
-        let events = watcher(api::<K>(self.client, self.namespace), ours)
+        let events = watched(api::<K>(self.client, self.namespace), ours)
             .modify(move |object: &mut K| {
                 Resource::meta_mut(object).managed_fields = None;
                 trim(object);
@@ -266,7 +268,7 @@ impl Watches<'_> {
 
     fn warnings(&mut self) {
         let all = in_pages().fields(warnings::SELECTOR);
-        let events = watcher(api::<Event>(self.client, self.namespace), all).backoff(backoff::watches());
+        let events = watched(api::<Event>(self.client, self.namespace), all).backoff(backoff::watches());
         let cache = Arc::clone(&self.cache);
         self.follow("Event", events, move |event| Ok(cache.warn(event)));
     }
@@ -296,6 +298,26 @@ const PAGE: u32 = 50;
 /// How watches begin.
 pub(super) fn in_pages() -> watcher::Config {
     watcher::Config::default().page_size(PAGE)
+}
+
+/// What a watch tells. Where nobody knows any more what there was when it broke, it begins anew: kube does so where the
+/// watch itself says it, but asks for ever where the answer to the request does.
+pub(super) fn watched<K>(
+    api: Api<K>,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    stream::unfold(None, move |watch: Option<BoxStream<'static, watcher::Result<watcher::Event<K>>>>| {
+        let mut watch = watch.unwrap_or_else(|| watcher(api.clone(), config.clone()).boxed());
+        async move {
+            let event = watch.next().await?;
+            let is_forgotten = matches!(&event,
+                Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.code == 410);
+            Some((event, (!is_forgotten).then_some(watch)))
+        }
+    })
 }
 
 /// A kind, in one namespace or in all.

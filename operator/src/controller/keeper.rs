@@ -39,7 +39,6 @@ mod gauge;
 mod rounds;
 
 pub(super) use self::alone::is_member;
-pub use self::rounds::{admit, label, select};
 
 /// What a keeper has found out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -355,13 +355,27 @@ fn at(host: &str, port: i32) -> String {
     if port == 80 { format!("http://{host}") } else { format!("http://{host}:{port}") }
 }
 
+/// How many bytes of words the API server takes in an event: one with more is refused.
+const NOTE: usize = 1024;
+
+/// As much of an event's words as it may have.
+fn fitting(mut note: String) -> String {
+    if note.len() > NOTE {
+        let begins = note.char_indices().map(|(begin, _)| begin);
+        let end = begins.take_while(|begin| begin + '…'.len_utf8() <= NOTE).last().unwrap_or_default();
+        note.truncate(end);
+        note.push('…');
+    }
+    note
+}
+
 /// Events for what was changed, and for a readiness that came or went for another reason than before.
 pub fn events(observed: &Observed, status: &WebStackStatus, changes: &[Change]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut push = |type_, reason: &str, note: String, secondary| {
         // Events of one reason are gathered into one, with the words of the first, unless their actions differ.
         let action = format!("Reconcile-{}", &hex(&Sha256::digest(&note))[..8]);
-        let reason = reason.to_owned();
+        let (reason, note) = (reason.to_owned(), fitting(note));
         events.push(Event { type_, reason, note: Some(note), action, secondary });
     };
     if observed.stack.status.is_none() {
@@ -453,10 +467,16 @@ fn newly_followed(observed: &Observed, status: &WebStackStatus) -> Vec<String> {
     now.filter(|word| before.is_none_or(|before| !before.contains(word))).cloned().collect()
 }
 
+/// Who is kept out of the group. Where there is none, since no member has all transactions, nobody is: what each one
+/// alone has is told in the condition's words.
+fn kept_out(status: &WebStackStatus) -> impl Iterator<Item = &MemberStatus> {
+    let diverged = status.conditions.iter().any(|condition| condition.reason == group::MEMBERS_DIVERGED);
+    let members = status.mysql.iter().filter(move |_| !diverged).flat_map(|mysql| &mysql.members);
+    members.filter(|member| member.errant.is_some())
+}
+
 fn newly_errant(observed: &Observed, status: &WebStackStatus) -> Vec<(String, String)> {
-    let before = observed.stack.status.iter().filter_map(|status| status.mysql.as_ref());
-    let before: Vec<_> = before.flat_map(|mysql| &mysql.members).filter(|member| member.errant.is_some()).collect();
+    let before: Vec<_> = observed.stack.status.iter().flat_map(kept_out).collect();
     let is_new = |member: &&MemberStatus| !before.iter().any(|known| known.name == member.name);
-    let now = status.mysql.iter().flat_map(|mysql| &mysql.members).filter(is_new);
-    now.filter_map(|member| Some((member.name.clone(), member.errant.clone()?))).collect()
+    kept_out(status).filter(is_new).filter_map(|member| Some((member.name.clone(), member.errant.clone()?))).collect()
 }

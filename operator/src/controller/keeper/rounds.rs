@@ -27,7 +27,6 @@ mod lead;
 mod measure;
 
 pub(super) use self::ask::Met;
-pub use self::lead::{admit, label, select};
 
 /// Between the begins of two rounds.
 const PERIOD: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! What the user is told of a group.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
 
@@ -14,6 +14,9 @@ use crate::names;
 
 /// Why a group is `Blocked` of which a member is kept out.
 pub(super) const MEMBERS_ERRANT: &str = "MembersErrant";
+
+/// The same of one that nobody forms anew, since no member has all transactions.
+pub(super) const MEMBERS_DIVERGED: &str = "MembersDiverged";
 
 /// How many characters of a set of transactions are told.
 const LENGTH: usize = 200;
@@ -37,6 +40,26 @@ fn short(gtids: &GtidSet) -> String {
 /// What only a member has.
 fn own(gtids: &GtidSet) -> String {
     if gtids.is_empty() { ANOTHER_GROUPS.to_owned() } else { short(gtids) }
+}
+
+/// The transactions that a member has and no other one, by what each of them lacks of the others'.
+fn alone(lacks: &BTreeMap<Ordinal, GtidSet>, member: Ordinal) -> GtidSet {
+    let disputed = lacks.values().fold(GtidSet::default(), |all, lacks| all.plus(lacks));
+    let own = lacks.get(&member).map(|lacks| disputed.minus(lacks)).unwrap_or_default();
+    let others = lacks.iter().filter(|(other, _)| **other != member);
+    others.fold(own, |own, (_, lacks)| own.minus(&disputed.minus(lacks)))
+}
+
+/// Which member has what, of the transactions that not all of them have.
+fn diverged(observed: &Observed, lacks: &BTreeMap<Ordinal, GtidSet>) -> String {
+    let words = lacks.iter().map(|(&member, missing)| {
+        let (pod, own) = (pod(observed, member), alone(lacks, member));
+        match own.is_empty() {
+            true => format!("{pod} lacks {}", short(missing)),
+            false => format!("only {pod} has {}, and it lacks {}", short(&own), short(missing)),
+        }
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// What a member may have that was in another group.
@@ -116,6 +139,21 @@ fn missing(observed: &Observed, report: &Report) -> BTreeSet<Ordinal> {
     missing
 }
 
+/// Who is there and not wanted any more.
+fn beyond(observed: &Observed, report: &Report) -> BTreeSet<Ordinal> {
+    let wanted = observed.stack.spec.mysql.as_ref().and_then(|mysql| u32::try_from(mysql.instances).ok());
+    report.members.keys().copied().filter(|member| wanted.is_some_and(|wanted| *member >= wanted)).collect()
+}
+
+/// For whom those wait who are not wanted any more: nobody leaves while somebody is missing who is wanted.
+fn waits_to_shrink(observed: &Observed, report: &Report) -> Option<String> {
+    let beyond = beyond(observed, report);
+    let missing: Vec<_> = missing(observed, report).into_iter().filter(|member| !beyond.contains(member)).collect();
+    let are = if missing.len() > 1 { "are" } else { "is" };
+    let waits = !beyond.is_empty() && !missing.is_empty();
+    waits.then(|| format!("fewer instances wait until {} {are} back", pods(observed, &missing)))
+}
+
 fn told_of(observed: &Observed, failover: &Failover) -> FailoverStatus {
     FailoverStatus {
         from: pod(observed, failover.from),
@@ -131,6 +169,13 @@ fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatu
         Some(primary) if primary == ordinal => Some("primary"),
         _ => told.inside.then_some("replica"),
     };
+    let errant = match &report.condition {
+        // There is no group that it could be compared with: what counts is what no other member has.
+        Condition::Diverged(lacks) if lacks.contains_key(&ordinal) => {
+            Some(alone(lacks, ordinal)).filter(|own| !own.is_empty()).map(|own| short(&own))
+        }
+        _ => told.errant.as_ref().map(own),
+    };
     MemberStatus {
         name: pod(observed, ordinal),
         state: word(told.state).to_owned(),
@@ -139,7 +184,7 @@ fn member(observed: &Observed, report: &Report, ordinal: Ordinal) -> MemberStatu
         lag_seconds: told.behind.map(|behind| i64::try_from(behind.seconds).unwrap_or(i64::MAX)),
         gtid_gap: told.behind.map(|behind| i64::try_from(behind.transactions).unwrap_or(i64::MAX)),
         used: told.used.map(|used| used.percent),
-        errant: told.errant.as_ref().map(own),
+        errant,
     }
 }
 
@@ -188,10 +233,8 @@ pub(super) fn state(observed: &Observed) -> State {
             format!("the members that are left are no majority: bring the others back, or {decide}"),
         ),
         Condition::Diverged(lacks) => {
-            let lacks =
-                lacks.iter().map(|(&member, lacks)| format!("{} lacks {}", pod(observed, member), short(lacks)));
-            let lacks = lacks.collect::<Vec<_>>().join("; ");
-            blocked("MembersDiverged", format!("no member has all transactions: {lacks}; {decide}"))
+            let who = diverged(observed, lacks);
+            blocked(MEMBERS_DIVERGED, format!("no member has all transactions: {who}; {decide}"))
         }
         Condition::Lost(lost) => {
             let silent = report.members.iter().filter(|(_, told)| told.state.is_none()).map(|(member, _)| member);
@@ -294,7 +337,8 @@ pub(super) fn conditions(observed: &Observed) -> [(&'static str, (&'static str, 
     let degraded = match &report.condition {
         Condition::Healthy | Condition::Degraded(_) if missing(observed, report).is_empty() => healthy(),
         Condition::Healthy | Condition::Degraded(_) => {
-            let message = format!("not in the group: {}{failure}", pods(observed, &missing(observed, report)));
+            let waits = waits_to_shrink(observed, report).map(|waits| format!("; {waits}")).unwrap_or_default();
+            let message = format!("not in the group: {}{waits}{failure}", pods(observed, &missing(observed, report)));
             ("True", "MembersMissing".to_owned(), message)
         }
         _ => match state(observed) {
@@ -335,9 +379,7 @@ pub(super) fn moves(observed: &Observed) -> Option<String> {
         Condition::Healthy | Condition::Degraded(_) => {
             let missing = missing(observed, report);
             let failure = report.failure.as_ref();
-            let wanted = observed.stack.spec.mysql.as_ref().and_then(|mysql| u32::try_from(mysql.instances).ok());
-            let beyond = report.members.keys().filter(|member| wanted.is_some_and(|wanted| **member >= wanted));
-            let beyond: BTreeSet<_> = beyond.copied().collect();
+            let beyond = beyond(observed, report);
             match (missing.is_empty(), report.outdated.is_empty()) {
                 (true, _) if !beyond.is_empty() => {
                     let failure = failure.map(|failure| format!("; {failure}")).unwrap_or_default();
@@ -351,9 +393,10 @@ pub(super) fn moves(observed: &Observed) -> Option<String> {
                 (false, _) => {
                     let (kept_out, coming): (BTreeSet<_>, BTreeSet<_>) =
                         missing.into_iter().partition(|member| waits_for_a_person(observed, report, *member));
+                    let waits = waits_to_shrink(observed, report).map(|waits| format!("; {waits}")).unwrap_or_default();
                     Some(match coming.is_empty() {
-                        true => format!("mysql: waits for a decision about {}", pods(observed, &kept_out)),
-                        false => format!("mysql: on the way into the group: {}", pods(observed, &coming)),
+                        true => format!("mysql: waits for a decision about {}{waits}", pods(observed, &kept_out)),
+                        false => format!("mysql: on the way into the group: {}{waits}", pods(observed, &coming)),
                     })
                 }
             }

@@ -125,22 +125,16 @@ fn is_in_group(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == IN_GROUP && condition.status == "True")
 }
 
-/// Leads a Service to one Pod, or to none by [`NOBODY`].
-///
-/// # Errors
-/// The API server refuses. A Service that has gone is no error.
-pub async fn select(client: &Client, namespace: &str, service: String, pod: &str) -> Result<(), kube::Error> {
+/// Leads a Service to one Pod, or to none by [`NOBODY`]. A Service that has gone is no error.
+async fn select(client: &Client, namespace: &str, service: String, pod: &str) -> Result<(), kube::Error> {
     let api: Api<Service> = Api::namespaced(client.clone(), namespace);
     let how = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({"spec": {"selector": {POD_NAME: pod}}}));
     gone_is_fine(api.patch(&service, &how, &patch).await)
 }
 
-/// Says of a Pod what clients may do with it.
-///
-/// # Errors
-/// The API server refuses. A Pod that has gone is no error.
-pub async fn label(
+/// Says of a Pod what clients may do with it. A Pod that has gone is no error.
+async fn label(
     client: &Client,
     namespace: &str,
     pod: String,
@@ -153,11 +147,8 @@ pub async fn label(
     gone_is_fine(api.patch_metadata(&pod, &how, &patch).await)
 }
 
-/// Says of a Pod whether it is in its group, without which it is not ready.
-///
-/// # Errors
-/// The API server refuses. A Pod that has gone is no error.
-pub async fn admit(client: &Client, namespace: &str, pod: String, inside: bool) -> Result<(), kube::Error> {
+/// Says of a Pod whether it is in its group, without which it is not ready. A Pod that has gone is no error.
+async fn admit(client: &Client, namespace: &str, pod: String, inside: bool) -> Result<(), kube::Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let how = PatchParams { field_manager: Some(OPERATOR.to_owned()), ..PatchParams::default() };
     let status = if inside { "True" } else { "False" };
