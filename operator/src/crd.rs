@@ -175,8 +175,8 @@ pub struct Mysql {
     #[x_kube(
         validation = Rule::new("self.all(option, option.matches('^[a-z][a-z0-9_]*$'))")
             .message("spec.mysql.config: options are written in lower case with underscores, as max_connections"),
-        validation = Rule::new("self.all(option, !(['basedir', 'bind_address', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'skip_grant_tables', 'skip_networking', 'socket', 'validate_config'].exists(own, own.startsWith(option) || ('loose_' + own).startsWith(option))))")
-            .message("spec.mysql.config must not set what the image sets itself, nor take the database from its clients, be it with loose_ or by the beginning of a name: basedir, bind_address, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, skip_grant_tables, skip_networking, socket, validate_config"),
+        validation = Rule::new(schema::no_own_option())
+            .message(schema::naming_own_options("spec.mysql.config must not set what the image sets itself, nor take the database from its clients").as_str()),
         validation = Rule::new(r"self.all(option, self[option] != '' && !self[option].matches('\\p{Cc}'))")
             .message("spec.mysql.config: values are one line of text, not empty and without control characters")
     )]
@@ -192,8 +192,8 @@ pub struct Mysql {
             .message("spec.mysql.env must not set what other fields say: database, user, credentialsSecret, dataset"),
         validation = Rule::new("self.all(e, !e.name.startsWith('MYSQL_CONF_') || e.name.matches('^MYSQL_CONF_[A-Za-z][A-Za-z0-9_]*$'))")
             .message("spec.mysql.env: after MYSQL_CONF_ comes an option of letters, digits and underscores, as MYSQL_CONF_MAX_CONNECTIONS"),
-        validation = Rule::new("self.all(e, !e.name.startsWith('MYSQL_CONF_') || !(['basedir', 'bind_address', 'daemonize', 'datadir', 'defaults_file', 'init_file', 'initialize', 'initialize_insecure', 'pid_file', 'port', 'skip_grant_tables', 'skip_networking', 'socket', 'validate_config'].exists(own, ('mysql_conf_' + own).startsWith(e.name.lowerAscii()) || ('mysql_conf_loose_' + own).startsWith(e.name.lowerAscii()))))")
-            .message("spec.mysql.env must not set, after MYSQL_CONF_, what spec.mysql.config must not, be it with loose_ or by the beginning of a name: basedir, bind_address, daemonize, datadir, defaults_file, init_file, initialize, initialize_insecure, pid_file, port, skip_grant_tables, skip_networking, socket, validate_config"),
+        validation = Rule::new(schema::no_own_variable())
+            .message(schema::naming_own_options("spec.mysql.env must not set, after MYSQL_CONF_, what spec.mysql.config must not").as_str()),
         validation = Rule::new(r"self.all(e, !e.name.startsWith('MYSQL_CONF_') || (has(e.value) ? e.value != '' && !e.value.matches('\\p{Cc}') : has(e.valueFrom)))")
             .message("spec.mysql.env: the values of MYSQL_CONF_ variables are one line of text, not empty and without control characters")
     )]

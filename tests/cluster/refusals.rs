@@ -9,12 +9,18 @@ use crate::kubectl::{Namespace, PATIENCE, SOON, cluster_or_skip, small, web_stac
 #[test]
 fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
     let namespace = cluster_or_skip!().namespace();
-    let external = json!({"host": "db", "database": "a", "user": "a", "credentialsSecret": "a"});
+    let external = |changed: Value| {
+        let mut external = json!({"host": "db", "database": "a", "user": "a", "credentialsSecret": "a"});
+        external.as_object_mut().unwrap().extend(changed.as_object().cloned().unwrap());
+        json!({"externalDatabase": external})
+    };
+    let mut both = external(json!({}));
+    both["mysql"] = json!({});
     let cases: &[(&str, Value, &str)] = &[
         ("1a", json!({"mysql": {}}), "metadata.name may only have"),
         ("a.b", json!({"mysql": {}}), "metadata.name may only have"),
         ("a", json!({}), "exactly one of spec.mysql and spec.externalDatabase"),
-        ("a", json!({"mysql": {}, "externalDatabase": external}), "exactly one of spec.mysql"),
+        ("a", both, "exactly one of spec.mysql"),
         ("a", json!({"mysql": {"instances": 2}}), "spec.mysql.instances"),
         ("a", json!({"mysql": {"instances": -1}}), "spec.mysql.instances"),
         ("a", json!({"mysql": {"instances": 4}}), "spec.mysql.instances"),
@@ -86,36 +92,12 @@ fn the_api_server_refuses_what_is_wrong_and_names_the_field() {
         ("a", json!({"mysql": {}, "web": {"env": [{"name": "DATABASE_URL", "value": "x"}]}}), "spec.web.env"),
         ("a", json!({"mysql": {}, "web": {"ingress": {"host": "a b"}}}), "spec.web.ingress.host"),
         ("a", json!({"mysql": {}, "web": {"replica": 3}}), "spec.web.replica"),
-        (
-            "a",
-            json!({"externalDatabase": {"host": "a b", "database": "a", "user": "a", "credentialsSecret": "a"}}),
-            "spec.externalDatabase.host",
-        ),
-        (
-            "a",
-            json!({"externalDatabase": {"host": "a", "port": 70000, "database": "a", "user": "a", "credentialsSecret": "a"}}),
-            "spec.externalDatabase.port",
-        ),
-        (
-            "a",
-            json!({"externalDatabase": {"host": "a..b", "database": "a", "user": "a", "credentialsSecret": "a"}}),
-            "spec.externalDatabase.host",
-        ),
-        (
-            "a",
-            json!({"externalDatabase": {"host": ":::", "database": "a", "user": "a", "credentialsSecret": "a"}}),
-            "spec.externalDatabase.host",
-        ),
-        (
-            "a",
-            json!({"externalDatabase": {"host": "a", "database": "a\nb", "user": "a", "credentialsSecret": "a"}}),
-            "spec.externalDatabase.database",
-        ),
-        (
-            "a",
-            json!({"externalDatabase": {"host": "a", "database": "a", "user": "a\tb", "credentialsSecret": "a"}}),
-            "spec.externalDatabase.user",
-        ),
+        ("a", external(json!({"host": "a b"})), "spec.externalDatabase.host"),
+        ("a", external(json!({"port": 70000})), "spec.externalDatabase.port"),
+        ("a", external(json!({"host": "a..b"})), "spec.externalDatabase.host"),
+        ("a", external(json!({"host": ":::"})), "spec.externalDatabase.host"),
+        ("a", external(json!({"database": "a\nb"})), "spec.externalDatabase.database"),
+        ("a", external(json!({"user": "a\tb"})), "spec.externalDatabase.user"),
     ];
     for (name, spec, words) in cases {
         let said = namespace.try_apply(&web_stack(name, spec.clone())).expect_err(words);

@@ -73,6 +73,48 @@ pub(super) fn resources(generator: &mut SchemaGenerator) -> Schema {
     resources
 }
 
+/// The options that the image sets itself, or by which the database is taken from its clients.
+const OWN_OPTIONS: [&str; 14] = [
+    "basedir",
+    "bind_address",
+    "daemonize",
+    "datadir",
+    "defaults_file",
+    "init_file",
+    "initialize",
+    "initialize_insecure",
+    "pid_file",
+    "port",
+    "skip_grant_tables",
+    "skip_networking",
+    "socket",
+    "validate_config",
+];
+
+/// Whether a name means none of them: mysqld takes the beginning of a name as well, and `loose_` before it. `spelled` is
+/// how one that is called `own` is written, without and with that.
+fn means_none(name: &str, spelled: [&str; 2]) -> String {
+    let own = OWN_OPTIONS.join("', '");
+    let begins = spelled.map(|spelled| format!("{spelled}.startsWith({name})")).join(" || ");
+    format!("!(['{own}'].exists(own, {begins}))")
+}
+
+/// A rule for `mysql.config`.
+pub(super) fn no_own_option() -> String {
+    format!("self.all(option, {})", means_none("option", ["own", "('loose_' + own)"]))
+}
+
+/// A rule for `mysql.env`.
+pub(super) fn no_own_variable() -> String {
+    let spelled = ["('mysql_conf_' + own)", "('mysql_conf_loose_' + own)"];
+    format!("self.all(e, !e.name.startsWith('MYSQL_CONF_') || {})", means_none("e.name.lowerAscii()", spelled))
+}
+
+/// What is said where one of these rules is broken.
+pub(super) fn naming_own_options(words: &str) -> String {
+    format!("{words}, be it with loose_ or by the beginning of a name: {}", OWN_OPTIONS.join(", "))
+}
+
 /// A rule for `resources`: what Kubernetes knows of, and devices, whose names have a domain.
 pub(super) fn known_resources() -> String {
     const DEVICE: &str = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?";
