@@ -91,8 +91,8 @@ const OWN_OPTIONS: [&str; 14] = [
     "validate_config",
 ];
 
-/// Whether a name means none of them: mysqld takes the beginning of a name as well, and `loose_` before it. `spelled` is
-/// how one that is called `own` is written, without and with that.
+/// Whether a name means none of them: mysqld takes the beginning of a name as well, and `loose_` before it. `spelled`
+/// is how one that is called `own` is written, without and with that.
 fn means_none(name: &str, spelled: [&str; 2]) -> String {
     let own = OWN_OPTIONS.join("', '");
     let begins = spelled.map(|spelled| format!("{spelled}.startsWith({name})")).join(" || ");
